@@ -1,0 +1,73 @@
+"""Interleaved timing: what is compared runs in turn, so that a drifting machine hits all alike."""
+
+import gc
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from experiments import tasks
+
+NETWORKS = {"convnet": "cifar10_convnet", "autoencoder": "mnist_autoencoder"}
+# Rounds in a timed block: long enough for the clock, short enough that a drift hits all alike.
+ROUNDS = {"convnet": 2, "autoencoder": 60}
+
+
+def batch(network):
+    """Returns one batch of noise of the network's shape and batch size, made on the device."""
+    task = tasks.get(NETWORKS[network])
+    model = task.build_model()
+    generator = np.random.default_rng(0)
+    x = generator.uniform(size=(task.batch_size, *model.input_shape[1:])).astype("float32")
+    is_classifier = model.output_shape != model.input_shape
+    y = generator.integers(0, model.output_shape[-1], task.batch_size) if is_classifier else x
+    return tf.constant(x), tf.constant(y)
+
+
+def compiled(network, optimizer, wrap_model=None, **options):
+    """Returns a new model of the network, compiled with an optimizer."""
+    task = tasks.get(NETWORKS[network])
+    keras.utils.set_random_seed(0)
+    model = task.build_model()
+    model = model if wrap_model is None else wrap_model(model)
+    model.compile(optimizer, loss=task.build_loss(), **options)
+    return model
+
+
+def stepper(model, data, rounds):
+    """Returns a function that trains the model for some rounds on the same batch, as `fit` does."""
+    iterator = iter(tf.data.Dataset.from_tensors(data).repeat())
+    model.make_train_function()
+
+    def run():
+        for _ in range(rounds):
+            logs = model.train_function(iterator)
+        return float(logs["loss"])
+
+    return run
+
+
+def interleaved(functions, blocks, warm_up=2):
+    """Runs functions in turn and returns the seconds of each block: `{name: [seconds]}`."""
+    for function in functions.values():
+        for _ in range(warm_up):
+            function()
+    seconds = {name: [] for name in functions}
+    gc.disable()
+    try:
+        for _ in range(blocks):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                function()
+                seconds[name].append(time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return seconds
+
+
+def ratio(seconds, name, baseline):
+    """Returns the median of the ratios of blocks that ran side by side."""
+    pairs = zip(seconds[name], seconds[baseline], strict=True)
+    return statistics.median(one / other for one, other in pairs)

@@ -1,0 +1,22 @@
+"""Names that the examples in docstrings use."""
+
+import os
+
+# Set before TensorFlow is imported, which reads it then.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _names_in_docstrings(doctest_namespace):
+    import keras_taylor
+
+    doctest_namespace.update(keras=keras, np=np, keras_taylor=keras_taylor)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)

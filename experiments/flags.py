@@ -1,0 +1,117 @@
+"""Command-line flags of the binaries that train, and the settings that they become."""
+
+import dataclasses
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from experiments import optimizers, tasks
+from experiments.errors import DataNotFoundError, UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a binary was asked to do. `None` means: decide for me."""
+
+    task: str = "digits_classifier"
+    optimizers: tuple = ("sgd", "rmsprop", "adam")
+    epochs: int | None = None
+    max_steps: int | None = None
+    burn_in: int = 0
+    seed: int = 0
+    radius: float | None = None
+    data_dir: str | None = None
+    output_dir: str | None = None
+
+    def output_path(self, experiment):
+        """The directory of the results, by default `out/<experiment>/<task>`."""
+        return pathlib.Path(self.output_dir or pathlib.Path("out", experiment, self.task))
+
+    def choices(self):
+        """The optimizers as `experiments.optimizers.Choice`."""
+        return optimizers.parse_all(self.optimizers)
+
+    def resolved_epochs(self):
+        """The number of epochs, which defaults to the task's."""
+        return tasks.get(self.task).epochs if self.epochs is None else self.epochs
+
+    def configuration(self, experiment):
+        """What determines the results: all settings except for where data and results lie."""
+        return {
+            "experiment": experiment,
+            "task": self.task,
+            "optimizers": [choice.label for choice in self.choices()],
+            "learning_rates": [choice.learning_rate for choice in self.choices()],
+            "epochs": self.resolved_epochs(),
+            "max_steps": self.max_steps,
+            "burn_in": self.burn_in,
+            "seed": self.seed,
+            "radius": self.radius,
+        }
+
+
+def define_flags():
+    """Defines the flags that `settings_from_flags` reads. Calling it again changes nothing."""
+    if "task" in flags.FLAGS:
+        return
+    default = Settings()
+    flags.DEFINE_string("task", default.task, f"One of {', '.join(tasks.TASKS)}.")
+    flags.DEFINE_list(
+        "optimizers",
+        list(default.optimizers),
+        f"Any of {', '.join(optimizers.OPTIMIZERS)}; name:rate sets a learning rate.",
+    )
+    flags.DEFINE_integer("epochs", None, "Passes over the data; the task's own number if unset.")
+    flags.DEFINE_integer("max_steps", None, "Stop after this many rounds.")
+    flags.DEFINE_integer("burn_in", default.burn_in, "Rounds to train before tracking starts.")
+    flags.DEFINE_integer("seed", default.seed, "Seed of the weights and of the order of the data.")
+    flags.DEFINE_float(
+        "radius", None, "Radius of the comparators; by default the distance travelled."
+    )
+    flags.DEFINE_string("data_dir", None, "Directory of prepared TensorFlow Datasets.")
+    flags.DEFINE_string("output_dir", None, "Directory of the results; out/... if unset.")
+
+
+def settings_from_flags():
+    """Returns the checked settings that the parsed flags describe."""
+    names = [field.name for field in dataclasses.fields(Settings)]
+    values = {name: getattr(flags.FLAGS, name) for name in names}
+    return check(Settings(**values | {"optimizers": tuple(values["optimizers"])}))
+
+
+def check(settings):
+    """Returns the settings if they make sense.
+
+    Raises:
+        UsageError: if they do not; the message names the flag.
+    """
+    tasks.get(settings.task)
+    settings.choices()
+    for name in ("epochs", "max_steps", "radius"):
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{name}={value}: expected a positive number")
+    if settings.burn_in < 0:
+        raise UsageError(f"--burn_in={settings.burn_in}: expected zero or a positive number")
+    if not 0 <= settings.seed < 2**32:
+        raise UsageError(f"--seed={settings.seed}: expected a number from 0 to 2**32 - 1")
+    return settings
+
+
+def run_binary(main):
+    """Runs `main(settings)` on the flags; mistakes in flags and folders end in one line."""
+    define_flags()
+
+    def guarded(arguments):
+        if not flags.FLAGS["verbosity"].present:
+            # TensorFlow Datasets logs each read; what matters is said in tables and errors.
+            logging.set_verbosity(logging.ERROR)
+        try:
+            if len(arguments) > 1:
+                raise UsageError(f"unexpected argument {arguments[1]!r}: flags start with --")
+            main(settings_from_flags())
+        except (UsageError, DataNotFoundError) as error:
+            sys.exit(f"error: {error}")
+
+    app.run(guarded)

@@ -1,0 +1,119 @@
+"""Plots of runs as matplotlib figures, in a light and a dark theme, and how they are written."""
+
+import base64
+import io
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib import figure
+
+from experiments import summary
+
+# Told apart with every common kind of colour blindness, on white and on dark grey.
+COLOURS = {
+    "light": ("#0072b2", "#d55e00", "#009e73", "#b0408a", "#8a6d00", "#4b4b4b", "#2a9fc4"),
+    "dark": ("#56b4e9", "#ff9f45", "#3fd0a4", "#e88fc4", "#f0e442", "#c8c8c8", "#9be7ff"),
+}
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)))
+INK = {"light": "#24292f", "dark": "#e6e6e6"}
+PAPER = {"light": "#ffffff", "dark": "#16181d"}
+FAINT = {"light": "#b8bec6", "dark": "#555c66"}
+PANEL_INCHES = (4.8, 3.4)
+DOTS_PER_INCH = 150
+
+
+def loss_figure(runs, tracked_rounds, theme="light"):
+    """The training loss over rounds, averaged over windows."""
+    drawing, (axes,) = _panels(1, theme)
+    for index, run in enumerate(runs):
+        _line(axes, index, theme, run, *summary.windowed_loss(run, tracked_rounds))
+    axes.set(title="Training loss", xlabel="round N", ylabel="average loss over a window")
+    return _finished(drawing, theme)
+
+
+def regret_figure(runs, part=None, theme="light"):
+    """Cumulative linear regret against N, on logarithmic axes, of the network or one layer."""
+    drawing, (axes,) = _panels(1, theme)
+    _draw_regret(axes, runs, part, theme)
+    return _finished(drawing, theme)
+
+
+def layers_figure(runs, layers, theme="light"):
+    """Cumulative linear regret of each layer, as small multiples."""
+    drawing, panels = _panels(len(layers), theme)
+    for axes, layer in zip(panels, layers, strict=False):
+        _draw_regret(axes, runs, layer, theme)
+    return _finished(drawing, theme)
+
+
+def write_png(drawing, path):
+    """Writes a figure as PNG, whole or not at all."""
+    partial = path.with_name(f".{path.name}")
+    drawing.savefig(partial, format="png", dpi=DOTS_PER_INCH)
+    partial.replace(path)
+
+
+def data_uri(drawing):
+    """Returns a figure as the data URI of an SVG image, the same for the same figure."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "keras_taylor"}):
+        drawing.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _draw_regret(axes, runs, part, theme):
+    for index, run in enumerate(runs):
+        series = run["network"] if part is None else run["layers"].get(part)
+        if series is not None:
+            values = np.asarray(series["linear_regret"], float)
+            # What is not positive has no place on a logarithmic axis: the line has a gap there.
+            values = np.where(values > 0, values, np.nan)
+            _line(axes, index, theme, run, run["progress"]["round"], values)
+    axes.set(title="Network" if part is None else part)
+    axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
+    if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
+        axes.set(yscale="log")
+        _draw_guide(axes, theme)
+    else:
+        note = "not positive at any round"
+        axes.text(0.5, 0.5, note, color=INK[theme], ha="center", transform=axes.transAxes)
+
+
+def _draw_guide(axes, theme):
+    """Draws sqrt(N) through the middle of the picture: only its slope means something."""
+    points = np.concatenate([line.get_xydata() for line in axes.lines])
+    points = points[np.isfinite(points).all(axis=1)]
+    ends = np.array([points[:, 0].min(), points[:, 0].max()])
+    height = math.exp(np.mean(np.log(points[:, 1]) - np.log(points[:, 0]) / 2))
+    axes.plot(ends, height * np.sqrt(ends), color=FAINT[theme], lw=3, zorder=0, label="slope of √N")
+
+
+def _line(axes, index, theme, run, x, y):
+    colour = COLOURS[theme][index % len(COLOURS[theme])]
+    label = run["optimizer"] + (" (diverged)" if run["diverged"] else "")
+    axes.plot(x, y, color=colour, ls=LINES[index % len(LINES)], lw=1.8, label=label)
+
+
+def _panels(count, theme):
+    columns = min(count, 2)
+    rows = math.ceil(count / columns)
+    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
+    drawing = figure.Figure(figsize=size, layout="constrained", facecolor=PAPER[theme])
+    panels = list(drawing.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.remove()
+    return drawing, panels[:count]
+
+
+def _finished(drawing, theme):
+    for axes in drawing.axes:
+        axes.set_facecolor(PAPER[theme])
+        axes.tick_params(which="both", colors=INK[theme])
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[:].set_color(FAINT[theme])
+        axes.grid(color=FAINT[theme], alpha=0.35, lw=0.6)
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            text.set_color(INK[theme])
+        axes.legend(frameon=False, labelcolor=INK[theme], fontsize=9)
+    return drawing

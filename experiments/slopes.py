@@ -1,0 +1,55 @@
+"""How fast a cumulative quantity grows: the slope of its logarithm on log N."""
+
+import math
+
+import numpy as np
+from scipy import stats
+
+# The first rounds are a start-up whose slope says nothing about growth.
+FIRST_ROUND = 10
+LEAST_POINTS = 3
+
+
+def log_log_slope(rounds, values, first_round=FIRST_ROUND):
+    """Fits `log value = intercept + slope * log round` by least squares.
+
+    Rounds before `first_round` are not used. Values that are not positive have no logarithm:
+    they are left out, and their share is reported. Neighbouring values of a cumulative sum
+    depend on each other, so the standard error is too small as a measure of certainty; it says
+    how straight the line is.
+
+    Args:
+        rounds: Rounds N, at log-spaced places so that each decade has the same weight.
+        values: The cumulative value at each round.
+        first_round: First round to use.
+
+    Returns:
+        A dictionary with `slope`, `intercept`, `standard_error`, `r_squared` (each `None` with
+        fewer than three points), `points` and `share_left_out`.
+    """
+    rounds, values = np.asarray(rounds, float), np.asarray(values, float)
+    late = rounds >= first_round
+    usable = late & (np.nan_to_num(values, nan=-1.0, posinf=-1.0) > 0)
+    fit = {
+        "slope": None,
+        "intercept": None,
+        "standard_error": None,
+        "r_squared": None,
+        "points": int(usable.sum()),
+        "share_left_out": 1 - usable.sum() / late.sum() if late.any() else 0.0,
+    }
+    if fit["points"] >= LEAST_POINTS:
+        fit |= _fit(np.log(rounds[usable]), np.log(values[usable]))
+    return fit
+
+
+def _fit(log_rounds, log_values):
+    line = stats.linregress(log_rounds, log_values)
+    # A constant has no variation to explain, and scipy returns a correlation of zero or NaN.
+    r_squared = None if math.isnan(line.rvalue) else float(line.rvalue**2)
+    return {
+        "slope": float(line.slope),
+        "intercept": float(line.intercept),
+        "standard_error": float(line.stderr),
+        "r_squared": r_squared,
+    }

@@ -1,0 +1,19 @@
+"""keras_taylor: why did this optimizer end where it did?
+
+Splits the training loss of a Keras model into the Taylor optimum (what the landscape that a run
+saw had to offer) and Taylor regret (what the optimizer left on the table), as in Balduzzi,
+McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017.
+"""
+
+import keras as _keras
+
+if _keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"keras_taylor needs Keras with the TensorFlow backend, but Keras runs on "
+        f"{_keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow before Keras is imported"
+    )
+
+from keras_taylor import metrics, optimizers
+from keras_taylor.version import __version__
+
+__all__ = ["__version__", "metrics", "optimizers"]

@@ -1,0 +1,153 @@
+"""What all wrappers of optimizers share: to the outside they are the wrapped optimizer."""
+
+import copy
+
+import keras
+
+
+class OptimizerWrapper(keras.optimizers.Optimizer):
+    """Base of optimizers that wrap another one; abstract.
+
+    Learning rate, iterations, loss scaling, moving averages of weights and exclusions from weight
+    decay are those of `inner_optimizer`. Subclasses say in `before_update` what they do with the
+    gradients before the inner optimizer applies them.
+    """
+
+    def __init__(self, inner_optimizer, name=None):
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = _checked(keras.optimizers.get(inner_optimizer), type(self))
+
+    def before_update(self, gradients, variables):
+        """Returns the gradients that the inner optimizer shall apply.
+
+        Args:
+            gradients: Gradients of this replica; some may be `None`.
+            variables: The variables that they belong to.
+        """
+        raise NotImplementedError
+
+    @property
+    def variables(self):
+        return self._variables + self.inner_optimizer.variables
+
+    def build(self, variables):
+        if self.built:
+            return
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+
+    def apply(self, grads, trainable_variables=None):
+        gradients = list(grads)
+        if not gradients:
+            return
+        variables = self._known(gradients, trainable_variables)
+        with keras.name_scope(self.name, caller=self):
+            gradients = self.before_update(gradients, variables)
+        self.inner_optimizer.apply(gradients, variables)
+        self._iterations.assign_add(1)
+
+    def _known(self, gradients, variables):
+        if variables is None and not self.built:
+            raise ValueError(
+                f"{self.name} was asked to apply gradients without variables before it was "
+                "built: call `optimizer.build(model.trainable_variables)` first"
+            )
+        variables = list(self._trainable_variables if variables is None else variables)
+        if len(gradients) != len(variables):
+            raise ValueError(
+                f"{self.name} received {len(gradients)} gradients for {len(variables)} variables: "
+                "expected one gradient for each variable"
+            )
+        if not self.built:
+            with keras.name_scope(self.name, caller=self):
+                self.build(variables)
+        self._check_variables_are_known(variables)
+        return variables
+
+    @property
+    def learning_rate(self):
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def iterations(self):
+        return self.inner_optimizer.iterations
+
+    @property
+    def loss_scale_factor(self):
+        return self.inner_optimizer.loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, factor):
+        # The base constructor sets it before there is an inner optimizer.
+        if "inner_optimizer" in self.__dict__:
+            self.inner_optimizer.loss_scale_factor = factor
+
+    def scale_loss(self, loss):
+        return self.inner_optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list):
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def set_weights(self, weights):
+        _check_count(self, len(weights), "the given weights have")
+        for variable, weight in zip(self.variables, weights, strict=True):
+            variable.assign(weight)
+
+    def load_own_variables(self, store):
+        _check_count(self, len(store.keys()), "the saved optimizer has")
+        super().load_own_variables(store)
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"name": self.name, "inner_optimizer": inner}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # Keras changes the nested config while it reads it.
+        config = copy.deepcopy(config)
+        inner = keras.saving.deserialize_keras_object(
+            config.pop("inner_optimizer"), custom_objects=custom_objects
+        )
+        return cls(inner, **config)
+
+
+def wrapped(optimizer):
+    """Yields an optimizer and, one after the other, the ones that it wraps."""
+    while optimizer is not None:
+        yield optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+
+
+def _checked(optimizer, wrapper):
+    for inner in wrapped(optimizer):
+        if isinstance(inner, keras.mixed_precision.LossScaleOptimizer):
+            raise ValueError(
+                f"{wrapper.__name__} cannot wrap a LossScaleOptimizer, whose gradients are not "
+                f"yet unscaled: write LossScaleOptimizer({wrapper.__name__}(...)) instead"
+            )
+        if isinstance(inner, wrapper):
+            raise ValueError(
+                f"{wrapper.__name__} cannot wrap another {wrapper.__name__}, received "
+                f"{optimizer.name!r}: wrap the innermost optimizer once"
+            )
+    return optimizer
+
+
+def _check_count(optimizer, count, holder):
+    if not optimizer.built:
+        raise ValueError(
+            f"{optimizer.name} is not built and so has no state yet to load into: call "
+            "`optimizer.build(model.trainable_variables)` first"
+        )
+    if count != len(optimizer.variables):
+        raise ValueError(
+            f"{holder} {count} variables, {optimizer.name} has {len(optimizer.variables)}: "
+            "expected the state of the same wrapper around the same optimizer and model"
+        )

@@ -1,0 +1,55 @@
+"""Packaging. TensorFlow is in extras: `tensorflow` and `tensorflow-cpu` own the same files."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION_FILE = ROOT / "keras_taylor" / "version.py"
+
+EXPERIMENTS = [
+    "absl-py>=2.1",
+    "importlib_resources>=6",
+    "jinja2>=3.1",
+    "matplotlib>=3.8",
+    "requests>=2.31",
+    "rich>=13.7",
+    "scikit-learn>=1.4",
+    "tensorboard>=2.18",
+    "tensorflow-datasets>=4.9.6",
+    "tqdm>=4.66",
+]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8"]
+
+
+def version():
+    """Reads the version without importing the package, which would import TensorFlow."""
+    text = VERSION_FILE.read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE).group(1)
+
+
+setup(
+    name="keras-taylor",
+    version=version(),
+    description="Taylor optimum and Taylor regret of Keras training runs",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_taylor", "keras_taylor.*"]),
+    # ops.segment_sum, ops.jvp and the optimizer hooks used here exist since Keras 3.12.
+    install_requires=["keras>=3.12", "numpy>=1.26", "scipy>=1.11"],
+    extras_require={
+        "cpu": ["tensorflow-cpu>=2.18"],
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "experiments": EXPERIMENTS,
+        "test": TEST,
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,75 @@
+"""Shared by the tests of the experiments: prepared digits, small settings, made-up runs."""
+
+import numpy as np
+import pytest
+
+from experiments import datasets, flags, recording, rounds
+
+TRACKED_ROUNDS = 1000
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A directory that holds the prepared digits and nothing else."""
+    directory = str(tmp_path_factory.mktemp("data"))
+    datasets.load("digits", "train", directory)
+    return directory
+
+
+@pytest.fixture
+def settings(data_dir, tmp_path):
+    """Settings of a run that takes a moment."""
+    return flags.Settings(
+        optimizers=("sgd", "adam:0.002"),
+        max_steps=40,
+        burn_in=5,
+        data_dir=data_dir,
+        output_dir=str(tmp_path / "out"),
+    )
+
+
+@pytest.fixture
+def make_run():
+    """Makes runs with known values, of 1000 tracked rounds, as training would return them."""
+    return _run
+
+
+def _run(optimizer="sgd", power=0.5, diverged=False):
+    """Returns a run of 1000 rounds whose linear regret is `N**power`, and average loss `1 + 1/N`.
+
+    Layer `a` has half of the regret in two units, layer `b` has negative regret in one unit.
+    """
+    units = rounds.log_spaced(TRACKED_ROUNDS, recording.UNITS)
+    numbers = sorted(
+        {
+            *units,
+            *rounds.log_spaced(TRACKED_ROUNDS, recording.LOG_SPACED),
+            *rounds.linearly_spaced(TRACKED_ROUNDS, recording.LINEARLY_SPACED),
+        }
+    )
+    return {
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
+        "wall_seconds": 1.0,
+        "diverged": diverged,
+        "parameters": 3,
+        "last_epoch": {"loss": 1.0},
+        "progress": {
+            "round": numbers,
+            "steps": numbers,
+            "skipped_steps": [0] * len(numbers),
+            "average_loss": [1 + 1 / number for number in numbers],
+        },
+        "network": _series(numbers, power, 1.0),
+        "layers": {"a": _series(numbers, power, 0.5), "b": _series(numbers, power, -1.0)},
+        "unit_progress": {"round": units, "steps": units},
+        "units": {"a": _series(units, power, [0.25, 0.25]), "b": _series(units, power, [-1.0])},
+        "environment": {"python": "3"},
+    }
+
+
+def _series(numbers, power, factor):
+    numbers = np.asarray(numbers, float).reshape((-1,) + (1,) * np.ndim(factor))
+    regret = numbers**power * np.asarray(factor)
+    bound = 1 + 1 / numbers - regret / numbers
+    return {"linear_regret": regret.tolist(), "optimum_lower_bound": bound.tolist()}

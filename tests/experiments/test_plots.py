@@ -1,0 +1,65 @@
+"""Tests of the plots."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from experiments import plots
+
+TRACKED = 1000
+
+
+@pytest.fixture
+def runs(make_run):
+    return [make_run("sgd"), make_run("adam", power=1.0, diverged=True)]
+
+
+def test_regret_is_logarithmic_and_has_a_guide_of_slope_one_half(runs):
+    (axes,) = plots.regret_figure(runs).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    *lines, guide = axes.lines
+    assert [line.get_label() for line in lines] == ["sgd", "adam (diverged)"]
+    rise, run = np.diff(np.log(guide.get_ydata()))[0], np.diff(np.log(guide.get_xdata()))[0]
+    assert rise / run == pytest.approx(0.5)
+
+
+def test_what_is_not_positive_leaves_a_gap(runs):
+    runs[0]["network"]["linear_regret"][3] = -1.0
+    (axes,) = plots.regret_figure(runs).axes
+    assert np.flatnonzero(np.isnan(axes.lines[0].get_ydata())).tolist() == [3]
+
+
+def test_nothing_positive_is_said_in_words(runs, tmp_path):
+    drawing = plots.regret_figure(runs, "b")
+    assert "not positive" in drawing.axes[0].texts[0].get_text()
+    plots.write_png(drawing, tmp_path / "x.png")
+
+
+def test_each_layer_has_a_panel(runs):
+    panels = plots.layers_figure(runs, ["a", "b", "a"]).axes
+    assert [axes.get_title() for axes in panels] == ["a", "b", "a"]
+
+
+def test_loss_has_a_line_for_each_optimizer(runs):
+    (axes,) = plots.loss_figure(runs, TRACKED).axes
+    assert len(axes.lines) == 2
+
+
+def test_more_optimizers_than_colours(make_run):
+    runs = [make_run(f"sgd:{index}") for index in range(9)]
+    assert len(plots.regret_figure(runs).axes[0].lines) == 10
+
+
+def test_png(tmp_path, runs):
+    plots.write_png(plots.regret_figure(runs), tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_data_uri_is_the_same_each_time(runs):
+    one, other = (plots.data_uri(plots.regret_figure(runs, theme="dark")) for _ in range(2))
+    assert one == other
+    kind, _, data = one.partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert b"<svg" in base64.b64decode(data)

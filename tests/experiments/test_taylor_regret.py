@@ -1,0 +1,114 @@
+"""End-to-end tests of the main binary."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import summary, taylor_regret
+from experiments.errors import UsageError
+
+ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
+PICTURES = ("loss.png", "linear_regret.png", "layers.png")
+
+
+def _strict_json(path):
+    def refuse(constant):
+        raise AssertionError(f"{path} holds {constant}, which is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def _modified(directory):
+    return {path: path.stat().st_mtime_ns for path in (directory / "runs").iterdir()}
+
+
+def test_results_are_complete(settings, capsys):
+    directory = taylor_regret.main(settings)
+    found = _strict_json(directory / "results.json")
+    assert found["configuration"]["optimizers"] == ["sgd", "adam:0.002"]
+    for item, run in zip(found["summaries"], found["runs"], strict=True):
+        assert item["rounds"] == run["progress"]["steps"][-1] == 35
+        assert run["environment"]["keras"]
+        assert run["wall_seconds"] > 0
+        assert list(item["layers"]) == ["hidden_1", "hidden_2", "logits"]
+        bound = item["average_loss"] - item["network"]["average_linear_regret"]
+        assert item["network"]["optimum_lower_bound"] == pytest.approx(bound, rel=1e-3, abs=1e-4)
+    with (directory / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == summary.COLUMNS
+    assert {row["scope"] for row in rows} == {"network", "layer", "unit"}
+    for name in PICTURES:
+        assert (directory / name).read_bytes().startswith(b"\x89PNG")
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    assert "adam:0.002" in capsys.readouterr().out
+
+
+def test_running_again_skips_what_is_done(settings, capsys):
+    directory = taylor_regret.main(settings)
+    before = _modified(directory)
+    (directory / "runs" / "adam_0.002.json").unlink()
+    (directory / "report.html").unlink()
+    capsys.readouterr()
+    taylor_regret.main(settings)
+    after = _modified(directory)
+    sgd, adam = (directory / "runs" / name for name in ("sgd.json", "adam_0.002.json"))
+    assert after[sgd] == before[sgd]
+    assert after[adam] != before[adam]
+    assert (directory / "report.html").exists()
+    assert "skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"optimizers": ("sgd",)}, {"max_steps": 41}, {"radius": 1.0}]
+)
+def test_results_of_another_configuration_are_refused(settings, change):
+    directory = pathlib.Path(settings.output_dir)
+    directory.mkdir()
+    held = dataclasses.replace(settings, **change).configuration(taylor_regret.EXPERIMENT)
+    (directory / "configuration.json").write_text(json.dumps(held))
+    with pytest.raises(UsageError, match=next(iter(change))):
+        taylor_regret.main(settings)
+    assert [path.name for path in directory.iterdir()] == ["configuration.json"]
+
+
+def test_burn_in_that_leaves_nothing_is_refused_before_anything_is_written(settings):
+    with pytest.raises(UsageError, match="--burn_in=40 leaves nothing"):
+        taylor_regret.main(dataclasses.replace(settings, burn_in=40))
+    assert not pathlib.Path(settings.output_dir).exists()
+
+
+def test_divergence_is_reported(settings):
+    diverging = dataclasses.replace(
+        settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001"), burn_in=0
+    )
+    directory = taylor_regret.main(diverging)
+    first, second = _strict_json(directory / "results.json")["summaries"]
+    assert first["diverged"]
+    assert not second["diverged"]
+    assert "sgd:1000.0 diverged" in (directory / "report.html").read_text(encoding="utf-8")
+
+
+def _run_binary(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.taylor_regret", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_mistakes_end_in_one_line():
+    finished = _run_binary("--optimizers=sgd,nope")
+    assert finished.returncode != 0
+    assert "Traceback" not in finished.stderr
+    assert finished.stderr.strip().splitlines()[-1].startswith("error: unknown optimizer 'nope'")

@@ -1,0 +1,75 @@
+"""Tests of training a task under a tracker."""
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import optimizers, tasks, training
+
+
+@pytest.fixture(scope="module")
+def digits(data_dir):
+    return tasks.examples(tasks.get("digits_classifier"), data_dir)
+
+
+def _train(digits, name="adam", steps=50, **options):
+    task = tasks.get("digits_classifier")
+    return training.train(task, digits, optimizers.parse(name), steps=steps, **options)
+
+
+def test_a_run_says_what_was_asked_for_and_read(digits):
+    run = _train(digits)
+    assert run["optimizer"] == "adam"
+    assert run["parameters"] == 6_570
+    assert not run["diverged"]
+    assert run["progress"]["steps"][-1] == 50
+    assert set(run["last_epoch"]) == {"loss", "accuracy", "linear_regret", "optimum_lower_bound"}
+    assert list(run["layers"]) == ["hidden_1", "hidden_2", "logits"]
+    assert [len(run["units"][layer]["linear_regret"][-1]) for layer in run["units"]] == [64, 32, 10]
+
+
+def test_network_is_consistent_with_its_bound(digits):
+    run = _train(digits)
+    progress, network = run["progress"], run["network"]
+    regret = np.array(network["linear_regret"]) / progress["steps"]
+    bound = np.array(progress["average_loss"]) - regret
+    np.testing.assert_allclose(network["optimum_lower_bound"], bound, rtol=1e-4, atol=1e-5)
+
+
+def test_every_optimizer_starts_from_the_same_loss(digits):
+    first = [_train(digits, name, steps=2, seed=7) for name in ("sgd", "adam")]
+    losses = [run["progress"]["average_loss"][0] for run in first]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    other = _train(digits, "sgd", steps=2, seed=8)
+    assert other["progress"]["average_loss"][0] != pytest.approx(losses[0], rel=1e-6)
+
+
+def test_training_is_that_of_the_bare_optimizer(digits):
+    task = tasks.get("digits_classifier")
+    keras.utils.set_random_seed(3)
+    model = task.build_model()
+    model.compile(optimizers.parse("sgd").build(), loss=task.build_loss())
+    history = model.fit(tasks.batches(task, digits, seed=3), verbose=0, shuffle=False)
+    run = _train(digits, "sgd", steps=44, seed=3)
+    assert run["progress"]["average_loss"][-1] == pytest.approx(
+        history.history["loss"][0], rel=1e-5
+    )
+
+
+def test_a_radius_bounds_more_the_larger_it_is(digits):
+    small, large = (_train(digits, "sgd", radius=radius) for radius in (0.1, 10.0))
+    assert small["network"]["linear_regret"][-1] < large["network"]["linear_regret"][-1]
+
+
+def test_divergence_is_a_result(data_dir):
+    task = tasks.get("digits_autoencoder")
+    examples = tasks.examples(task, data_dir)
+    run = training.train(task, examples, optimizers.parse("sgd:1000"), steps=60)
+    assert run["diverged"]
+    assert run["progress"]["round"][-1] < 60
+
+
+def test_steps_of(digits):
+    task = tasks.get("digits_classifier")
+    assert training.steps_of(task, digits, epochs=2) == 2 * (1438 // 32)
+    assert training.steps_of(task, digits, epochs=2, max_steps=5) == 5

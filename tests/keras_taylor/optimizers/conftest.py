@@ -1,0 +1,38 @@
+"""A small model with all that matters to a wrapper, and training under many conditions."""
+
+import keras
+import numpy as np
+import pytest
+
+
+class Training:
+    """Trains the same small network, on the same data, with whatever optimizer is given."""
+
+    def __init__(self):
+        generator = np.random.default_rng(0)
+        self.x = generator.normal(size=(96, 6)).astype("float32")
+        self.y = generator.integers(0, 3, 96)
+
+    def model(self, dtype=None, dropout=0.2):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6,))
+        x = keras.layers.Dense(8, activation="relu", name="hidden", dtype=dtype)(inputs)
+        x = keras.layers.BatchNormalization(name="normalization", dtype=dtype)(x)
+        x = keras.layers.Dropout(dropout, dtype=dtype)(x)
+        x = keras.layers.Dense(3, name="logits", kernel_regularizer="l2", dtype=dtype)(x)
+        return keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(x))
+
+    def compile(self, optimizer, model=None, **options):
+        model = model or self.model()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss=loss, **options)
+        return model
+
+    def fit(self, model, epochs=2, **options):
+        options = {"batch_size": 16, "shuffle": False, "verbose": 0} | options
+        return model.fit(self.x, self.y, epochs=epochs, **options)
+
+
+@pytest.fixture
+def training():
+    return Training()

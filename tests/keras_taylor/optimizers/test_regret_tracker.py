@@ -1,0 +1,387 @@
+"""Tests of the tracker: sums equal to a replay in NumPy, and training as without it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_taylor as kt
+from keras_taylor.optimizers.regret_tracker import latest_tracker, tracker_of
+
+RegretTracker = kt.optimizers.RegretTracker
+
+
+class Replay(keras.optimizers.SGD):
+    """Plain SGD that keeps weights and gradients of each step; runs eagerly."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kept = []
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables or self._trainable_variables
+        weights = [variable.numpy().astype("float64") for variable in variables]
+        self.kept.append((weights, [np.asarray(gradient, "float64") for gradient in grads]))
+        super().apply(grads, trainable_variables)
+
+
+def _expected(kept, pick, radius=None):
+    """Linear regret of the parts of the weights that `pick` returns, in float64."""
+    start = pick(kept[0][0])
+    inner = sum(np.vdot(pick(g), pick(w) - start) for w, g in kept)
+    travelled = max(np.linalg.norm(pick(w) - start) for w, _ in kept)
+    total = np.linalg.norm(sum(pick(g) for _, g in kept))
+    return inner + (travelled if radius is None else radius) * total
+
+
+def _flat(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+
+@pytest.mark.parametrize("radius", [None, 0.7])
+def test_equals_a_replay_in_numpy(training, radius):
+    inner = Replay(0.1)
+    tracker = RegretTracker(inner, radius=radius)
+    training.fit(training.compile(tracker, run_eagerly=True))
+    assert int(tracker.steps) == len(inner.kept) == 12
+    found = tracker.linear_regret()
+    np.testing.assert_allclose(found, _expected(inner.kept, _flat, radius), rtol=1e-5)
+    by_layer, by_unit = tracker.linear_regret("layers"), tracker.linear_regret("units")
+    for number, layer in enumerate(("hidden", "normalization", "logits")):
+        pair = slice(2 * number, 2 * number + 2)
+        expected = _expected(inner.kept, lambda w, p=pair: _flat(w[p]), radius)
+        np.testing.assert_allclose(by_layer[layer], expected, rtol=1e-5)
+        for unit in range(by_unit[layer].shape[0]):
+            expected = _expected(
+                inner.kept, lambda w, p=pair, u=unit: _flat([a[..., u] for a in w[p]]), radius
+            )
+            np.testing.assert_allclose(by_unit[layer][unit], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_graph_and_xla_equal_eager(training):
+    values = []
+    for options in ({"run_eagerly": True}, {}, {"jit_compile": True}, {"steps_per_execution": 3}):
+        tracker = RegretTracker(keras.optimizers.Adam(0.01))
+        training.fit(training.compile(tracker, training.model(dropout=0), **options))
+        values.append([float(tracker.linear_regret()), float(tracker.optimum_lower_bound())])
+    for value in values[1:]:
+        np.testing.assert_allclose(value, values[0], rtol=1e-4)
+
+
+def test_comparator_gives_its_own_bound(training):
+    inner = Replay(0.1)
+    tracker = RegretTracker(inner)
+    model = training.compile(tracker, run_eagerly=True)
+    training.fit(model)
+    comparator = [w + 0.3 for w in inner.kept[-1][0]]
+    expected = sum(np.vdot(_flat(g), _flat(w) - _flat(comparator)) for w, g in inner.kept)
+    np.testing.assert_allclose(tracker.linear_regret(comparator=comparator), expected, rtol=1e-5)
+    start = inner.kept[0][0]
+    assert float(tracker.linear_regret(comparator=start)) <= float(tracker.linear_regret())
+    with pytest.raises(ValueError, match="comparator must be a list"):
+        tracker.linear_regret(comparator=comparator[:-1])
+
+
+def test_average_loss_and_bound_are_those_of_the_history(training):
+    tracker = RegretTracker(keras.optimizers.SGD(0.05))
+    history = training.fit(training.compile(tracker)).history["loss"]
+    average = float(tracker.average_loss)
+    np.testing.assert_allclose(average, np.mean(history), rtol=1e-6)
+    bound = average - float(tracker.linear_regret()) / 12
+    np.testing.assert_allclose(tracker.optimum_lower_bound(), bound, rtol=1e-5)
+    units = tracker.optimum_lower_bound("units")["logits"]
+    expected = average - np.asarray(tracker.linear_regret("units")["logits"]) / 12
+    np.testing.assert_allclose(units, expected, rtol=1e-5)
+
+
+def test_radius_is_the_distance_travelled(training):
+    inner = Replay(0.1)
+    tracker = RegretTracker(inner)
+    training.fit(training.compile(tracker, run_eagerly=True))
+    first = _flat(inner.kept[0][0])
+    expected = max(np.linalg.norm(_flat(w) - first) for w, _ in inner.kept)
+    np.testing.assert_allclose(tracker.distance_travelled(), expected, rtol=1e-6)
+
+
+OPTIMIZERS = {
+    "sgd": lambda **options: keras.optimizers.SGD(0.05, **options),
+    "momentum": lambda **options: keras.optimizers.SGD(0.05, momentum=0.9, **options),
+    "rmsprop": lambda **options: keras.optimizers.RMSprop(0.01, **options),
+    "adam": lambda **options: keras.optimizers.Adam(0.01, **options),
+    "adamw": lambda **options: keras.optimizers.AdamW(0.01, **options),
+    "adagrad": lambda **options: keras.optimizers.Adagrad(0.05, **options),
+    "lion": lambda **options: keras.optimizers.Lion(0.01, **options),
+}
+OPTIONS = [
+    {"clipnorm": 0.1},
+    {"clipvalue": 0.01},
+    {"global_clipnorm": 0.1},
+    {"weight_decay": 0.1},
+    {"use_ema": True, "ema_overwrite_frequency": 2},
+    {"use_ema": True},
+    {"gradient_accumulation_steps": 3},
+    {"loss_scale_factor": 64.0},
+]
+MODES = [{}, {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}]
+
+
+def _weights(training, optimizer, dtype=None, callbacks=(), **options):
+    model = training.compile(optimizer, training.model(dtype), **options)
+    training.fit(model, callbacks=list(callbacks))
+    return model.get_weights()
+
+
+def _assert_same(training, build, dtype=None, callbacks=lambda: (), **options):
+    bare = _weights(training, build(), dtype, callbacks(), **options)
+    tracker = RegretTracker(build())
+    tracked = _weights(training, tracker, dtype, callbacks(), **options)
+    for one, other in zip(bare, tracked, strict=True):
+        np.testing.assert_array_equal(one, other)
+    return tracker
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_training_is_the_same_to_the_bit(training, name, mode):
+    tracker = _assert_same(training, OPTIMIZERS[name], **mode)
+    assert int(tracker.steps) == 12
+    assert np.isfinite(tracker.linear_regret())
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_training_is_the_same_with_every_option(training, name, options):
+    tracker = _assert_same(training, lambda: OPTIMIZERS[name](**options))
+    plain = RegretTracker(OPTIMIZERS[name]())
+    _weights(training, plain)
+    # The first gradient is the same: it is recorded before any option acts on it.
+    assert int(tracker.steps) == int(plain.steps)
+
+
+@pytest.fixture
+def mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}], ids=str)
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision_under_a_loss_scale(training, mode):
+    tracker = _assert_same(training, OPTIMIZERS["adam"], **mode)
+    assert int(tracker.steps) == 12
+    assert 0 < float(tracker.linear_regret()) < 100
+    assert np.isnan(tracker.average_loss)
+    assert np.isnan(tracker.optimum_lower_bound())
+
+
+def test_loss_scale_factor_does_not_change_the_sums(training):
+    values = []
+    for factor in (None, 1024.0):
+        tracker = RegretTracker(keras.optimizers.SGD(0.05, loss_scale_factor=factor))
+        _weights(training, tracker)
+        values.append([tracker.linear_regret(), tracker.average_loss])
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
+
+
+def test_schedules_and_plateaus_act_on_the_inner_optimizer(training):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    _assert_same(training, lambda: keras.optimizers.SGD(schedule))
+
+    def plateau():
+        return [keras.callbacks.ReduceLROnPlateau("loss", 0.1, patience=0, min_delta=100)]
+
+    tracker = _assert_same(training, OPTIMIZERS["sgd"], callbacks=plateau)
+    assert float(tracker.inner_optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_swapping_in_averaged_weights_works(training):
+    def swap():
+        return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+
+    _assert_same(training, lambda: keras.optimizers.SGD(0.1, use_ema=True), callbacks=swap)
+
+
+def test_saving_and_continuing_equals_not_stopping(training, tmp_path):
+    tracker = RegretTracker(keras.optimizers.Adam(0.01), radius=0.5)
+    # Without dropout: Keras itself does not go on with the same masks.
+    model = training.model(dropout=0)
+    training.compile(tracker, model, metrics=[kt.metrics.LinearRegret(tracker)])
+    training.fit(model, epochs=1)
+    model.save(tmp_path / "model.keras")
+    whole = training.fit(model, epochs=1)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    again = training.fit(loaded, epochs=1)
+    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(tracker.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.optimizer.radius == 0.5
+    # The metric that was loaded reads the tracker that was loaded.
+    assert again.history["linear_regret"] == whole.history["linear_regret"]
+
+
+class Cautious(keras.optimizers.SGD):
+    """SGD that ignores the coordinates of a gradient that are no numbers."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        gradient = keras.ops.where(keras.ops.isfinite(gradient), gradient, 0.0)
+        super().update_step(gradient, variable, learning_rate)
+
+
+@pytest.mark.parametrize("compiled", [{}, {"jit_compile": True}], ids=str)
+def test_non_finite_gradients_are_counted_and_kept_out(compiled):
+    variable = keras.Variable(np.ones(2, "float32"), name="v")
+    tracker = RegretTracker(Cautious(0.1), radius=1.0)
+    tracker.build([variable])
+
+    @tf.function(**compiled)
+    def step(gradient, loss):
+        tracker.scale_loss(loss)
+        tracker.apply([gradient], [variable])
+
+    bad = [(np.nan, 1.0), (np.inf, 1.0), (-np.inf, 1.0), (0.5, np.nan), (0.5, np.inf)]
+    for value, loss in [(np.nan, 1.0), (1.0, 2.0), *bad, (3.0, 4.0)]:
+        step(tf.constant([value, 1.0], tf.float32), tf.constant(loss, tf.float32))
+    assert (int(tracker.steps), int(tracker.skipped_steps)) == (2, 6)
+    assert float(tracker.average_loss) == 3.0
+    np.testing.assert_allclose(tracker._gradient_sums[0], [[4.0, 2.0]])
+    np.testing.assert_allclose(variable, [1 - 0.1 * (1 + 0.5 + 0.5 + 3), 1 - 0.1 * 8], rtol=1e-6)
+
+
+def test_training_goes_on_as_it_would_after_a_non_finite_gradient(training):
+    training.x[20] = np.inf
+    tracker = _assert_same(training, OPTIMIZERS["sgd"])
+    assert int(tracker.skipped_steps) == 11
+
+
+def test_tracking_starts_anew_after_a_burn_in(training):
+    inner = Replay(0.1)
+    tracker = RegretTracker(inner)
+    model = training.compile(tracker, run_eagerly=True)
+    training.fit(model, epochs=1)
+    tracker.start_tracking()
+    assert int(tracker.steps) == 0
+    assert np.isnan(tracker.average_loss)
+    training.fit(model, epochs=1)
+    np.testing.assert_allclose(tracker.linear_regret(), _expected(inner.kept[6:], _flat), rtol=1e-5)
+
+
+def test_start_tracking_before_the_first_step_changes_nothing(training):
+    tracker = RegretTracker("sgd")
+    tracker.start_tracking()
+    training.fit(training.compile(tracker), epochs=1)
+    assert int(tracker.steps) == 6
+
+
+def test_no_retracing_after_the_first_step(training):
+    counts = {}
+    for name, optimizer in {"bare": "adam", "tracked": RegretTracker("adam")}.items():
+        model = training.compile(optimizer)
+        traces = []
+        original = model.train_step
+        model.train_step = lambda data, t=traces, step=original: t.append(1) or step(data)
+        training.fit(model, epochs=1)
+        first = len(traces)
+        training.fit(model, epochs=3)
+        counts[name] = (first, len(traces))
+    assert counts["tracked"] == counts["bare"]
+    assert counts["tracked"][0] == counts["tracked"][1]
+
+
+def test_a_million_steps_lose_nothing():
+    """Sums of tenths: in float32 they would be off by a percent."""
+    variable = keras.Variable(np.zeros((1, 1), "float32"), name="kernel")
+    tracker = RegretTracker(keras.optimizers.SGD(1e-3), radius=1.0)
+    tracker.build([variable])
+
+    @tf.function
+    def train(steps):
+        for _ in tf.range(steps):
+            tracker.scale_loss(tf.constant(0.1))
+            tracker.apply([tf.fill((1, 1), 0.1)], [variable])
+
+    train(tf.constant(1_000_000))
+    assert int(tracker.steps) == 1_000_000
+    tenth = float(np.float32(0.1))
+    np.testing.assert_allclose(tracker._gradient_sums[0], 1e6 * tenth, rtol=1e-12)
+    np.testing.assert_allclose(tracker.average_loss, tenth, rtol=1e-7)
+
+
+def test_embedding_gradients_are_summed():
+    inputs = keras.Input((2,), dtype="int32")
+    outputs = keras.layers.Flatten()(keras.layers.Embedding(5, 3, name="words")(inputs))
+    model = keras.Model(inputs, outputs)
+    tracker = RegretTracker(keras.optimizers.SGD(0.1))
+    model.compile(tracker, loss="mse")
+    model.fit(np.array([[1, 1], [2, 3]]), np.ones((2, 6)), epochs=3, verbose=0)
+    assert tracker.linear_regret("units")["words"].shape == (3,)
+    assert float(tracker.linear_regret()) > 0
+
+
+def test_missing_gradients_count_as_zero():
+    used, unused = (keras.Variable(np.ones(2, "float32"), name=name) for name in ("u", "n"))
+    tracker = RegretTracker(keras.optimizers.SGD(0.1), radius=1.0)
+    tracker.build([used, unused])
+    for _ in range(2):
+        tracker.apply([np.ones(2, "float32"), None], [used, unused])
+        tracker.apply([np.ones(2, "float32")], [used])
+    assert float(tracker.linear_regret("layers")["n"]) == 0.0
+    assert float(tracker.linear_regret("layers")["u"]) > 0.0
+    assert np.isnan(tracker.average_loss), "no loss was seen: `scale_loss` was not called"
+
+
+def test_double_precision_models_have_double_precision_sums():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: layer.__class__.from_config(
+            {**layer.get_config(), "dtype": "float64"}
+        ),
+    )
+    tracker = RegretTracker(keras.optimizers.SGD(0.1))
+    model.compile(tracker, loss="mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    assert keras.backend.standardize_dtype(tracker.linear_regret().dtype) == "float64"
+
+
+def test_memory_is_three_copies_of_the_weights(training):
+    tracker = RegretTracker(keras.optimizers.SGD(0.1))
+    variables = training.model().trainable_variables
+    tracker.build(variables)
+    inner = {id(variable) for variable in tracker.inner_optimizer.variables}
+    own = [variable for variable in tracker.variables if id(variable) not in inner]
+    assert not {id(variable) for variable in variables}.intersection(map(id, own))
+    of_weights = sum(np.prod(v.shape) * 4 for v in variables)
+    matrices = [v for v in own if len(v.shape) == 2]
+    assert sum(np.asarray(v).nbytes for v in matrices) <= 3 * of_weights
+
+
+@pytest.mark.parametrize("radius", [0, -1.0, float("inf"), float("nan")])
+def test_radius_has_to_be_positive(radius):
+    with pytest.raises(ValueError, match="radius must be a positive number"):
+        RegretTracker("sgd", radius=radius)
+
+
+def test_unbuilt_and_unknown_are_refused():
+    tracker = RegretTracker("sgd")
+    for read in (tracker.linear_regret, tracker.optimum_lower_bound, tracker.distance_travelled):
+        with pytest.raises(ValueError, match="not built yet"):
+            read()
+        with pytest.raises(ValueError, match="unknown scope 'layer'"):
+            read("layer")
+    assert int(tracker.steps) == 0
+    assert np.isnan(tracker.average_loss)
+
+
+def test_tracker_inside_a_tracker_is_refused():
+    with pytest.raises(ValueError, match="cannot wrap another RegretTracker"):
+        RegretTracker(RegretTracker("sgd"))
+
+
+def test_trackers_are_found():
+    tracker = RegretTracker("sgd", name="mine")
+    assert tracker_of(keras.mixed_precision.LossScaleOptimizer(tracker)) is tracker
+    assert tracker_of(keras.optimizers.SGD()) is None
+    assert latest_tracker("mine") is tracker
+    assert latest_tracker("nobody's") is None

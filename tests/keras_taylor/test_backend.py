@@ -1,0 +1,65 @@
+"""Tests of what binds the package to TensorFlow."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_taylor import backend
+
+
+def test_sparse_gradient_becomes_dense():
+    slices = tf.IndexedSlices(tf.ones((2, 3)), tf.constant([1, 1]), tf.constant([4, 3]))
+    np.testing.assert_array_equal(backend.densify(slices)[:, 0], [0, 2, 0, 0])
+
+
+def test_one_replica_has_the_sum():
+    tensor = tf.ones(3)
+    assert backend.sum_over_replicas([tensor])[0] is tensor
+
+
+def test_tensors_of_another_graph_are_out_of_reach():
+    kept = []
+
+    @tf.function
+    def first(x):
+        kept.append(x + 1)
+        return tf.cond(tf.reduce_all(x > 0), lambda: _reached(kept[0]), lambda: False)
+
+    @tf.function
+    def second(x):
+        return _reached(kept[0])
+
+    def _reached(tensor):
+        return tf.constant(backend.is_reachable(tensor))
+
+    assert first(tf.ones(()))
+    assert not second(tf.ones(()))
+    assert backend.is_reachable(tf.ones(()))
+
+
+def test_products_that_nobody_reads_are_made_again():
+    @tf.function
+    def twice(a, b, c):
+        product = a * b * c
+        seen = backend.observable(product)
+        assert seen is not product
+        assert not product.consumers()
+        return product, seen
+
+    values = [tf.constant(value) for value in ([0.1, 0.2], [3.0, 7.0], 1.3)]
+    product, seen = twice(*values)
+    np.testing.assert_array_equal(product, seen)
+
+
+def test_other_tensors_are_observed_as_they_are():
+    eager = tf.ones(2) * 2.0
+    assert backend.observable(eager) is eager
+
+    @tf.function
+    def traced(a):
+        root, product = tf.sqrt(a), a * 2.0
+        assert backend.observable(root) is root
+        read = product + 1.0
+        assert backend.observable(product) is product
+        return read
+
+    traced(tf.ones(2))
