@@ -1,8 +1,12 @@
-"""The networks of the tasks. All kernels are he_normal, which suits rectifiers."""
+"""The networks of the tasks.
+
+Kernels before a rectifier are he_normal. Linear outputs have Keras' default, glorot_uniform: with
+he_normal there, plain SGD at 0.01 diverges on the MNIST autoencoder within a few rounds.
+"""
 
 import keras
 
-KERNEL = "he_normal"
+RECTIFIER_KERNEL = "he_normal"
 
 
 def autoencoder(pixels, encoder, code):
@@ -19,7 +23,7 @@ def autoencoder(pixels, encoder, code):
     layers = [_relu(width, f"encoder_{width}") for width in encoder]
     layers += [_relu(code, f"code_{code}")]
     layers += [_relu(width, f"decoder_{width}") for width in reversed(encoder)]
-    layers += [keras.layers.Dense(pixels, kernel_initializer=KERNEL, name="pixels")]
+    layers += [keras.layers.Dense(pixels, name="pixels")]
     return _chain((pixels,), layers, "autoencoder")
 
 
@@ -64,14 +68,21 @@ def _chain(shape, layers, name):
 
 
 def _relu(width, name):
-    return keras.layers.Dense(width, activation="relu", kernel_initializer=KERNEL, name=name)
+    return keras.layers.Dense(
+        width, activation="relu", kernel_initializer=RECTIFIER_KERNEL, name=name
+    )
 
 
 def _convolution(filters, name):
     return keras.layers.Conv2D(
-        filters, 5, padding="same", activation="relu", kernel_initializer=KERNEL, name=name
+        filters,
+        5,
+        padding="same",
+        activation="relu",
+        kernel_initializer=RECTIFIER_KERNEL,
+        name=name,
     )
 
 
 def _logits(classes):
-    return keras.layers.Dense(classes, kernel_initializer=KERNEL, name="logits")
+    return keras.layers.Dense(classes, name="logits")

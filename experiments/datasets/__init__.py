@@ -1,5 +1,8 @@
 """Datasets by name, through TensorFlow Datasets."""
 
+import contextlib
+import io
+
 import requests
 import tensorflow_datasets as tfds
 
@@ -47,7 +50,8 @@ def _prepare_quietly(builder):
     """Prepares without progress bars, which a second of work does not deserve."""
     tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare()
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
     finally:
         tfds.enable_progress_bar()
 
