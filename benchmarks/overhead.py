@@ -20,7 +20,7 @@ OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(1e-3),
     "adam": lambda: keras.optimizers.Adam(1e-3),
 }
-BLOCKS = {"convnet": 15, "autoencoder": 40}
+BLOCKS = {"convnet": 15, "autoencoder": 60}
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
 

@@ -5,7 +5,7 @@ maximised over the ball of radius R about the first weights `W^1`:
 
     Regret(N) <= LinearRegret(N) = sum_n <g^n, W^n - W^1> + R ||sum_n g^n||.
 
-The functions here act on weights as matrices `(rows, units)`, one for each block of a
+The functions here act on weights as matrices `(rows, columns)`, one for each piece of a
 `keras_taylor.scopes.Scopes`, so that sums over columns belong to units, and layers and the
 network follow from them exactly.
 
@@ -24,7 +24,7 @@ def unit_inner_products(scopes, first, second):
 
     Args:
         scopes: The `Scopes` that cut the matrices.
-        first: Matrices `(rows, units)`, one a block.
+        first: Matrices `(rows, columns)`, one a piece.
         second: Likewise.
     """
     products = [one * other for one, other in zip(first, second, strict=True)]
@@ -44,7 +44,7 @@ def linear_regret(scopes, inner_products, gradient_sums, radius, scope="network"
     Args:
         scopes: The `Scopes` that cut the weights.
         inner_products: `sum_n <g_u^n, W_u^n - W_u^1>` for every unit, `(unit_count,)`.
-        gradient_sums: `sum_n g^n` as matrices, one a block.
+        gradient_sums: `sum_n g^n` as matrices, one a piece.
         radius: R for each part of the scope: a number, or a tensor shaped like the result.
         scope: `"network"`, `"layers"` or `"units"`.
 
@@ -70,8 +70,8 @@ def linear_regret_against(scopes, inner_products, gradient_sums, displacement, s
     Args:
         scopes: The `Scopes` that cut the weights.
         inner_products: `sum_n <g_u^n, W_u^n - W_u^1>` for every unit, `(unit_count,)`.
-        gradient_sums: `sum_n g^n` as matrices, one a block.
-        displacement: `V - W^1` as matrices, one a block.
+        gradient_sums: `sum_n g^n` as matrices, one a piece.
+        displacement: `V - W^1` as matrices, one a piece.
         scope: `"network"`, `"layers"` or `"units"`.
 
     Returns:

@@ -12,20 +12,18 @@ SCOPES = ("network", "layers", "units")
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
-    """Weights of one layer that have the same units, seen as one matrix `(rows, units)`.
+class Piece:
+    """Weights seen as one matrix: one weight with its units as columns, or many vectors in a row.
 
     Args:
-        layer: Key of the layer.
-        weights: Places of these weights in the list of all weights.
-        rows: How many rows of the matrix each of them fills.
-        units: Number of columns.
+        weights: Places of the weights in the list of all weights.
+        rows: Number of rows; 1 for vectors.
+        columns: How many columns each of the weights fills.
     """
 
-    layer: str
     weights: tuple
-    rows: tuple
-    units: int
+    rows: int
+    columns: tuple
 
 
 class Scopes:
@@ -37,15 +35,18 @@ class Scopes:
     layers have the same path, the later one gets a suffix (`dense_1`).
 
     A unit is one index of the last axis of all weights of a layer: a column of a kernel with its
-    bias. For a depthwise kernel it is one index of its last two axes, flattened. The weights of a
-    layer with differing numbers of units (as in a separable convolution) form one block a number,
-    and the layer's units are those of the blocks in turn.
+    bias. For a depthwise kernel it is one index of its last two axes, flattened. Where the weights
+    of a layer differ in their number of units (as in a separable convolution), the layer has the
+    units of each number in turn.
 
     A kernel counts as depthwise if its layer has a vector as long as its last two axes together,
     or if "depthwise" is part of its path; a depthwise layer that is renamed and has no bias is
     cut along its last axis alone, since weights do not know the class of their layer.
 
-    Vectors over all units have the order of `blocks`.
+    Vectors over all units hold one layer after the other. Weights are computed with as matrices
+    `(rows, columns)`, one for each of `pieces`, where each column belongs to one unit: a matrix for
+    each weight that has several rows, and one row with all the others, since many small operations
+    would cost more than the arithmetic.
 
     Args:
         weights: The `keras.Variable`s, in the order of the tensors that are cut later.
@@ -60,7 +61,7 @@ class Scopes:
     >>> scopes.layers
     {'net/a': 2}
     >>> [matrix.shape for matrix in scopes.matrices(model.trainable_variables)]
-    [TensorShape([4, 2])]
+    [TensorShape([3, 2]), TensorShape([1, 2])]
     """
 
     def __init__(self, weights):
@@ -71,37 +72,50 @@ class Scopes:
                 "set `trainable = True` on the layers to look at"
             )
         self.shapes = [tuple(weight.shape) for weight in weights]
-        self.blocks = _blocks(layer_keys([weight.path for weight in weights]), weights)
-        self.layers = collections.defaultdict(int)
-        for block in self.blocks:
-            self.layers[block.layer] += block.units
-        self.layers = dict(self.layers)
+        keys = layer_keys([weight.path for weight in weights])
+        counts = _unit_counts(keys, weights)
+        firsts, self.layers = _numbered(list(zip(keys, counts, strict=True)))
         self.unit_count = sum(self.layers.values())
-        numbers = {layer: number for number, layer in enumerate(self.layers)}
-        self._layer_numbers = np.repeat(
-            [numbers[block.layer] for block in self.blocks],
-            [block.units for block in self.blocks],
-        ).astype("int32")
+        self.pieces = _pieces(self.shapes, counts)
+        order = [index for piece in self.pieces for index in piece.weights]
+        self.column_units = _concatenated(
+            np.arange(firsts[index], firsts[index] + counts[index]) for index in order
+        )
+        self._unit_layers = _concatenated(
+            np.full(units, number) for number, units in enumerate(self.layers.values())
+        )
 
     def matrices(self, tensors):
-        """Returns tensors, shaped like the weights, as one matrix `(rows, units)` a block."""
+        """Returns tensors, shaped like the weights, as one matrix `(rows, columns)` a piece."""
         return [
-            _stacked([ops.reshape(tensors[index], (-1, block.units)) for index in block.weights])
-            for block in self.blocks
+            _side_by_side(
+                [
+                    ops.reshape(tensors[index], (piece.rows, columns))
+                    for index, columns in zip(piece.weights, piece.columns, strict=True)
+                ]
+            )
+            for piece in self.pieces
         ]
 
     def tensors(self, matrices):
-        """Returns one matrix a block as tensors shaped like the weights: undoes `matrices`."""
+        """Returns one matrix a piece as tensors shaped like the weights: undoes `matrices`."""
         result = [None] * len(self.shapes)
-        for block, matrix in zip(self.blocks, matrices, strict=True):
-            ends = list(itertools.accumulate(block.rows))
-            for index, rows, end in zip(block.weights, block.rows, ends, strict=True):
-                result[index] = ops.reshape(matrix[end - rows : end], self.shapes[index])
+        for piece, matrix in zip(self.pieces, matrices, strict=True):
+            ends = itertools.accumulate(piece.columns)
+            for index, columns, end in zip(piece.weights, piece.columns, ends, strict=True):
+                part = matrix[:, end - columns : end]
+                result[index] = ops.reshape(part, self.shapes[index])
         return result
 
     def unit_sums(self, matrices):
-        """Returns the sum of each column, for all units in one vector `(unit_count,)`."""
-        return ops.concatenate([ops.sum(matrix, axis=0) for matrix in matrices])
+        """Returns the sum of the entries of each unit, in one vector `(unit_count,)`."""
+        columns = ops.concatenate(
+            [
+                ops.sum(matrix, axis=0) if piece.rows > 1 else ops.reshape(matrix, (-1,))
+                for piece, matrix in zip(self.pieces, matrices, strict=True)
+            ]
+        )
+        return ops.segment_sum(columns, self.column_units, self.unit_count)
 
     def totals(self, units, scope):
         """Sums a vector over all units for each part of a scope.
@@ -117,7 +131,7 @@ class Scopes:
         if scope == "network":
             return ops.sum(units)
         if scope == "layers":
-            return ops.segment_sum(units, self._layer_numbers, len(self.layers))
+            return ops.segment_sum(units, self._unit_layers, len(self.layers))
         return units
 
     def named(self, values, scope):
@@ -183,25 +197,46 @@ def _free_name(name, taken):
     return next(candidate for candidate in suffixed if candidate not in taken)
 
 
-def _blocks(keys, weights):
+def _unit_counts(keys, weights):
     vectors = {
         (key, weight.shape[0])
         for key, weight in zip(keys, weights, strict=True)
         if len(weight.shape) == 1
     }
-    found = {}
-    for index, (key, weight) in enumerate(zip(keys, weights, strict=True)):
-        units = _units(weight, {length for layer, length in vectors if layer == key})
-        found.setdefault((key, units), []).append(index)
     return [
-        Block(key, tuple(indices), tuple(_rows(weights[index], units) for index in indices), units)
-        for (key, units), indices in _grouped_by_layer(found, keys)
+        _units(weight, {length for layer, length in vectors if layer == key})
+        for key, weight in zip(keys, weights, strict=True)
     ]
 
 
-def _grouped_by_layer(found, keys):
-    order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return sorted(found.items(), key=lambda item: order[item[0][0]])
+def _numbered(groups):
+    """Returns the number of each weight's first unit, and the number of units of each layer.
+
+    Args:
+        groups: Layer and number of units of each weight; equal ones share their units.
+    """
+    layers = {layer: 0 for layer, _ in groups}
+    offsets = {}
+    for layer, units in dict.fromkeys(groups):
+        offsets[layer, units] = layers[layer]
+        layers[layer] += units
+    starts = dict(zip(layers, itertools.accumulate(layers.values(), initial=0), strict=False))
+    return [starts[layer] + offsets[layer, units] for layer, units in groups], layers
+
+
+def _pieces(shapes, counts):
+    rows = [math.prod(shape) // units for shape, units in zip(shapes, counts, strict=True)]
+    pieces = [
+        Piece((index,), count, (counts[index],)) for index, count in enumerate(rows) if count > 1
+    ]
+    vectors = tuple(index for index, count in enumerate(rows) if count == 1)
+    if vectors:
+        pieces.append(Piece(vectors, 1, tuple(counts[index] for index in vectors)))
+    return pieces
+
+
+def _concatenated(arrays):
+    return np.concatenate(list(arrays)).astype("int32")
 
 
 def _units(weight, vector_lengths):
@@ -216,9 +251,5 @@ def _units(weight, vector_lengths):
     return shape[-1]
 
 
-def _rows(weight, units):
-    return math.prod(weight.shape) // units
-
-
-def _stacked(matrices):
-    return matrices[0] if len(matrices) == 1 else ops.concatenate(matrices, axis=0)
+def _side_by_side(matrices):
+    return matrices[0] if len(matrices) == 1 else ops.concatenate(matrices, axis=1)

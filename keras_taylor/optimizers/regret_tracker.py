@@ -91,7 +91,7 @@ class RegretTracker(OptimizerWrapper):
         tracked = [variables[index] for index in self._tracked_indices]
         self._scopes = Scopes(tracked)
         self._dtype = _widest(variable.dtype for variable in tracked)
-        shapes = [(sum(block.rows), block.units) for block in self._scopes.blocks]
+        shapes = [(piece.rows, sum(piece.columns)) for piece in self._scopes.pieces]
         # Zeros until the first round: this may run while that round is traced.
         self._start = [self._add_sum(shape, "start", self._dtype) for shape in shapes]
         self._gradient_sums = [self._add_sum(shape, "gradient") for shape in shapes]

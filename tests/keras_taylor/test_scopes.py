@@ -23,7 +23,7 @@ def test_paths_in_a_sequential_begin_with_its_name():
 def test_dense_layers_have_a_unit_a_column():
     scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, use_bias=False, name="b"))
     assert scopes.layers == {"a": 4, "b": 2}
-    assert [(block.layer, block.rows) for block in scopes.blocks] == [("a", (3, 1)), ("b", (4,))]
+    assert [piece.weights for piece in scopes.pieces] == [(0,), (2,), (1,)]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_depthwise_kernel_is_cut_along_its_last_two_axes():
     layer = layers.DepthwiseConv2D(2, depth_multiplier=2)
     model = keras.Sequential([keras.Input((4, 4, 3)), layer])
     kernel = np.arange(2 * 2 * 3 * 2, dtype="float32").reshape(2, 2, 3, 2)
-    (matrix,) = Scopes(model.trainable_variables).matrices([kernel, np.zeros(6, "float32")])
+    matrix, _ = Scopes(model.trainable_variables).matrices([kernel, np.zeros(6, "float32")])
     np.testing.assert_array_equal(matrix[:4, 3], kernel[:, :, 1, 1].ravel())
 
 
