@@ -59,9 +59,7 @@ def main(_):
     """Measures all cases, prints them and writes them where asked to."""
     cases = itertools.product(timing.NETWORKS, OPTIMIZERS, (False, True))
     rows = [measure(*case) for case in cases]
-    header = tuple(rows[0])
-    text = [tuple(v if isinstance(v, str) else f"{v:.3f}" for v in row.values()) for row in rows]
-    tables.print_table("A step under RegretTracker over a bare step", header, text)
+    tables.print_measurements("A step under RegretTracker over a bare step", rows)
     if _OUTPUT.value:
         results.write_json(_OUTPUT.value, {"rows": rows, "environment": results.environment()})
 

@@ -15,14 +15,20 @@ NETWORKS = {"convnet": "cifar10_convnet", "autoencoder": "mnist_autoencoder"}
 ROUNDS = {"convnet": 2, "autoencoder": 60}
 
 
-def batch(network):
-    """Returns one batch of noise of the network's shape and batch size, made on the device."""
+def numpy_batch(network):
+    """Returns one batch of noise of the network's shape and batch size, as arrays."""
     task = tasks.get(NETWORKS[network])
     model = task.build_model()
     generator = np.random.default_rng(0)
     x = generator.uniform(size=(task.batch_size, *model.input_shape[1:])).astype("float32")
     is_classifier = model.output_shape != model.input_shape
     y = generator.integers(0, model.output_shape[-1], task.batch_size) if is_classifier else x
+    return x, y
+
+
+def batch(network):
+    """Returns the arrays of `numpy_batch` as tensors."""
+    x, y = numpy_batch(network)
     return tf.constant(x), tf.constant(y)
 
 
@@ -71,3 +77,13 @@ def ratio(seconds, name, baseline):
     """Returns the median of the ratios of blocks that ran side by side."""
     pairs = zip(seconds[name], seconds[baseline], strict=True)
     return statistics.median(one / other for one, other in pairs)
+
+
+def least_milliseconds(function, calls=30):
+    """Returns the least milliseconds of a call, after two calls to warm up."""
+    seconds = []
+    for _ in range(calls + 2):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * min(seconds[2:])

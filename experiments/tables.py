@@ -77,6 +77,15 @@ def layer_table(summaries):
     ]
 
 
+def print_measurements(title, rows):
+    """Prints rows (dictionaries) of names and numbers."""
+    cells = [
+        tuple(value if isinstance(value, str) else number(value, 3) for value in row.values())
+        for row in rows
+    ]
+    print_table(title, tuple(name.replace("_", " ") for name in rows[0]), cells)
+
+
 def print_table(title, header, rows):
     """Prints a table to the terminal, numbers to the right."""
     table = rich.table.Table(title=title, title_justify="left")

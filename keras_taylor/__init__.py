@@ -14,6 +14,20 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from keras_taylor import metrics, optimizers
+from keras_taylor.models import TaylorModel
+from keras_taylor.taylor_loss import (
+    taylor_curvature_product,
+    taylor_loss,
+    taylor_loss_and_gradient,
+)
 from keras_taylor.version import __version__
 
-__all__ = ["__version__", "metrics", "optimizers"]
+__all__ = [
+    "TaylorModel",
+    "__version__",
+    "metrics",
+    "optimizers",
+    "taylor_curvature_product",
+    "taylor_loss",
+    "taylor_loss_and_gradient",
+]

@@ -75,6 +75,7 @@ class Scopes:
         keys = layer_keys([weight.path for weight in weights])
         counts = _unit_counts(keys, weights)
         firsts, self.layers = _numbered(list(zip(keys, counts, strict=True)))
+        self._keys, self._counts, self._firsts = keys, counts, firsts
         self.unit_count = sum(self.layers.values())
         self.pieces = _pieces(self.shapes, counts)
         order = [index for piece in self.pieces for index in piece.weights]
@@ -151,6 +152,53 @@ class Scopes:
             layer: values[end - units : end]
             for end, (layer, units) in zip(ends, self.layers.items(), strict=True)
         }
+
+    def layer_part(self, tensors, layer):
+        """Returns a list of the tensors of one layer, and `None` in place of all others.
+
+        Raises:
+            ValueError: if there is no such layer; the message lists the layers.
+        """
+        self.check_layer(layer)
+        return [
+            tensor if key == layer else None
+            for key, tensor in zip(self._keys, tensors, strict=True)
+        ]
+
+    def keys_of(self, weights):
+        """Returns the layer of each weight, by the number (`id`) of the weight."""
+        return {id(weight): key for weight, key in zip(weights, self._keys, strict=True)}
+
+    def layer_units(self, layer):
+        """Returns the numbers of a layer's units among all units, as a range."""
+        self.check_layer(layer)
+        numbers = dict(
+            zip(self.layers, itertools.accumulate(self.layers.values(), initial=0), strict=False)
+        )
+        return range(numbers[layer], numbers[layer] + self.layers[layer])
+
+    def unit_part(self, tensors, unit):
+        """Returns a list of tensors in which only one unit's entries are left, others are zero.
+
+        Args:
+            tensors: Tensors shaped like the weights; some may be `None`, and stay so.
+            unit: Number of the unit among all units; an integer or a scalar tensor.
+        """
+        return [
+            None if tensor is None else self._masked(index, tensor, unit)
+            for index, tensor in enumerate(tensors)
+        ]
+
+    def _masked(self, index, tensor, unit):
+        first, count = self._firsts[index], self._counts[index]
+        mask = ops.cast(ops.equal(ops.arange(first, first + count), unit), tensor.dtype)
+        matrix = ops.reshape(tensor, (-1, count)) * mask
+        return ops.reshape(matrix, self.shapes[index])
+
+    def check_layer(self, layer):
+        """Raises a ValueError, which lists the layers, unless the layer is one of them."""
+        if layer not in self.layers:
+            raise ValueError(f"unknown layer {layer!r}: expected one of {', '.join(self.layers)}")
 
     def check_shapes(self, tensors, what):
         """Raises a ValueError unless there is one tensor a weight, each of its weight's shape."""

@@ -1,0 +1,128 @@
+"""Cost of exact Taylor losses, as ratios of interleaved runs in one process.
+
+    python -m benchmarks.taylor_loss --output=out/taylor_loss.json
+    python -m benchmarks.taylor_loss --jax    # also against JAX, which has to be installed
+
+Takes about four minutes on two cores. Prints, for both networks, in a graph and under XLA: a
+training step of a TaylorModel over a plain one; a step with one accumulator around the whole model
+over a plain one, the simplest way to the same numbers; a step with the Taylor loss of every layer
+over a plain one. With `--jax`: one Taylor loss and gradient here over the same in JAX.
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import keras
+import tensorflow as tf
+from absl import app, flags
+
+import keras_taylor as kt
+from benchmarks import timing
+from experiments import results, tables
+
+BLOCKS = {"convnet": 12, "autoencoder": 40}
+
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
+_JAX = flags.DEFINE_bool("jax", False, "Compare with JAX, in a process of its own.")
+
+
+class Simplest(keras.Model):
+    """A training step with one `ForwardAccumulator` around the model, for comparison."""
+
+    def train_step(self, data):
+        x, y = data
+        weights = [variable.value for variable in self.trainable_variables]
+        tangents = [tf.ones_like(weight) * 1e-3 for weight in weights]
+        with tf.autodiff.ForwardAccumulator(weights, tangents) as accumulator:
+            with tf.GradientTape() as tape:
+                outputs = self(x, training=True)
+                loss = self.compute_loss(x, y, outputs)
+            moved = outputs + accumulator.jvp(outputs)
+        self.optimizer.apply(tape.gradient(loss, weights), self.trainable_variables)
+        return {"loss": loss, "taylor_loss": self.compute_loss(x, y, moved)}
+
+
+class EveryLayer(keras.Model):
+    """A training step beside which the Taylor loss of every layer is computed."""
+
+    def train_step(self, data):
+        x, y = data
+        comparator = [variable.value + 1e-3 for variable in self.trainable_variables]
+        losses = kt.taylor_loss(self, x, y, comparator, "layers")
+        return super().train_step(data) | losses
+
+
+def step_ratios(network, jit_compile):
+    """Returns the ratios of training steps to a plain one, and milliseconds of that."""
+    rounds = timing.ROUNDS[network]
+    data = timing.batch(network)
+    wrappers = {
+        "plain": None,
+        "taylor_model": kt.TaylorModel.from_model,
+        "simplest": lambda model: Simplest(model.inputs, model.outputs),
+        "every_layer": lambda model: EveryLayer(model.inputs, model.outputs),
+    }
+    functions = {}
+    for name, wrapper in wrappers.items():
+        optimizer = keras.optimizers.Adam(1e-3)
+        model = timing.compiled(network, optimizer, wrapper, jit_compile=jit_compile)
+        functions[name] = timing.stepper(model, data, rounds)
+    seconds = timing.interleaved(functions, BLOCKS[network])
+    return {
+        "network": network,
+        "mode": "XLA" if jit_compile else "graph",
+        **{name: timing.ratio(seconds, name, "plain") for name in list(wrappers)[1:]},
+        "milliseconds_a_plain_step": 1000 * min(seconds["plain"]) / rounds,
+    }
+
+
+def milliseconds_here(network, jit_compile):
+    """Returns the least milliseconds of one Taylor loss and gradient of the network."""
+    model = timing.compiled(network, keras.optimizers.Adam(1e-3))
+    x, y = timing.batch(network)
+    comparator = [variable.value + 1e-3 for variable in model.trainable_variables]
+
+    @tf.function(jit_compile=jit_compile)
+    def run():
+        value, gradient = kt.taylor_loss_and_gradient(model, x, y, comparator)
+        return [value, *gradient]
+
+    return timing.least_milliseconds(lambda: run()[0].numpy())
+
+
+def milliseconds_in_jax(network):
+    """Returns the same in JAX, measured in a process of its own; Keras runs on JAX there."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks.jax_taylor_loss", network],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise RuntimeError(f"the process with JAX failed:\n{finished.stderr[-2000:]}")
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def main(_):
+    """Measures all cases, prints them and writes them where asked to."""
+    report = {"steps": [step_ratios(*case) for case in itertools.product(BLOCKS, (False, True))]}
+    tables.print_measurements("Over a plain training step", report["steps"])
+    if _JAX.value:
+        report["jax"] = [
+            {
+                "network": network,
+                "graph": milliseconds_here(network, False),
+                "XLA": milliseconds_here(network, True),
+                "JAX": milliseconds_in_jax(network),
+            }
+            for network in BLOCKS
+        ]
+        tables.print_measurements("Taylor loss and gradient, milliseconds", report["jax"])
+    if _OUTPUT.value:
+        results.write_json(_OUTPUT.value, report | {"environment": results.environment()})
+
+
+if __name__ == "__main__":
+    app.run(main)

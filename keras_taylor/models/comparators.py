@@ -1,0 +1,127 @@
+"""The comparators that a `TaylorModel` holds its iterates against, and what they remember."""
+
+import keras
+import numpy as np
+from keras import ops
+
+KINDS = ("initial", "average")
+
+
+class Initial:
+    """The weights `W^1` of the first round."""
+
+    def __init__(self, variables):
+        self.variables = [_like(variable, "initial") for variable in variables]
+
+    def start(self, variables):
+        """Takes the present weights, before the first round."""
+        for kept, variable in zip(self.variables, variables, strict=True):
+            kept.assign(variable)
+
+    def at(self, weights, count):
+        """Returns the comparator, the same for each round."""
+        del weights, count
+        return [ops.convert_to_tensor(kept) for kept in self.variables]
+
+    def config(self):
+        """Returns what `made` makes the comparator from."""
+        return "initial"
+
+
+class Average:
+    """The mean of the iterates `W^1 .. W^n`, this round's included."""
+
+    def __init__(self, variables):
+        self.variables = [_like(variable, "average") for variable in variables]
+
+    def start(self, variables):
+        """Does nothing: the mean starts with the first round."""
+
+    def at(self, weights, count):
+        """Returns the comparator of a round, given its weights and how many came before."""
+        means = []
+        for mean, weight in zip(self.variables, weights, strict=True):
+            share = ops.cast(count + 1, mean.dtype)
+            mean.assign_add((weight - mean) / share)
+            means.append(ops.convert_to_tensor(mean))
+        return means
+
+    def config(self):
+        """Returns what `made` makes the comparator from."""
+        return "average"
+
+
+class Given:
+    """Arrays that stay as they are."""
+
+    def __init__(self, variables, arrays):
+        self.variables = [_like(variable, "given") for variable in variables]
+        for kept, array in zip(self.variables, _checked(arrays, variables), strict=True):
+            kept.assign(array)
+
+    def start(self, variables):
+        """Does nothing: the arrays are there."""
+
+    def at(self, weights, count):
+        """Returns the comparator, the same for each round."""
+        del weights, count
+        return [ops.convert_to_tensor(kept) for kept in self.variables]
+
+    def config(self):
+        """Returns nothing to make it from: the arrays are saved with the weights."""
+
+
+def made(comparator, variables):
+    """Returns comparators by name.
+
+    Args:
+        comparator: `"initial"`, `"average"`, arrays shaped like the variables, or several of these
+            by name in a dictionary. `None` stands for arrays that are loaded later.
+        variables: The trainable variables of the model.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    named = comparator if isinstance(comparator, dict) else {"": comparator}
+    if not named:
+        raise ValueError("comparator is an empty dictionary: expected one comparator or more")
+    return {name: _made(value, variables) for name, value in named.items()}
+
+
+def _made(value, variables):
+    if value is None:
+        value = [np.zeros(tuple(variable.shape)) for variable in variables]
+    if isinstance(value, str):
+        if value not in KINDS:
+            raise ValueError(
+                f"unknown comparator {value!r}: expected one of {', '.join(map(repr, KINDS))}, a "
+                "list of arrays shaped like the model's trainable variables, or a dictionary of "
+                "these"
+            )
+        return {"initial": Initial, "average": Average}[value](variables)
+    return Given(variables, value)
+
+
+def _checked(arrays, variables):
+    arrays = [np.asarray(array) for array in arrays]
+    shapes = [array.shape for array in arrays]
+    expected = [tuple(variable.shape) for variable in variables]
+    if shapes != expected:
+        raise ValueError(
+            "comparator must be a list of arrays shaped like the model's trainable variables: "
+            f"expected shapes {expected}, received {shapes}"
+        )
+    for array in arrays:
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise ValueError(
+                f"comparator has dtype {array.dtype} or a value that is not finite: expected "
+                "floating-point numbers"
+            )
+    return arrays
+
+
+def _like(variable, name):
+    # A variable of no layer: the weights of the model stay what they are.
+    return keras.Variable(
+        np.zeros(tuple(variable.shape)), dtype=variable.dtype, trainable=False, name=name
+    )

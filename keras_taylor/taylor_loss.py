@@ -1,0 +1,308 @@
+"""Taylor losses: the batch loss with the model's output replaced by its first-order expansion.
+
+For a part s of the weights (the network, a layer, a unit) at round n, with weights W and batch B,
+
+    T_s(V)(x) = f_W(x) + <df_W(x)/dW_s, V_s - W_s>
+    L_s(V)    = mean over B of l(y, T_s(V)(x)) + penalty + <d penalty/dW_s, V_s - W_s>
+
+which is convex in V. The mean, sample weights and loss weights are those of the Keras loss.
+Penalties (regularisation, activity losses) are expanded like an output, so that `L(W)` is the whole
+training loss and its gradient in V at W is that of training.
+
+Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the formulas
+are a reconstruction.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_taylor import checks, expansion, unit_losses
+from keras_taylor.outputs import OutputLoss
+from keras_taylor.scopes import SCOPES, Scopes
+
+
+def taylor_loss(
+    model,
+    x,
+    y,
+    comparator,
+    scope="network",
+    loss=None,
+    sample_weight=None,
+    training=True,
+):
+    """Returns the Taylor loss of a batch at a comparator V.
+
+    Runs eagerly and in `tf.function`. The model is not changed: BatchNormalization uses the batch's
+    statistics and Dropout one mask, the same for value and derivative.
+
+    Args:
+        model: A built Keras model with trainable weights.
+        x: Inputs of a batch, as in `fit`.
+        y: Targets, as in `fit`.
+        comparator: V, arrays shaped like `model.trainable_variables`.
+        scope: `"network"`, `"layers"`, `"units"`, or the key of one layer.
+        loss: A Keras loss; `None` for the compiled one.
+        sample_weight: As in `fit`.
+        training: Whether the model runs in training mode.
+
+    Returns:
+        A scalar for the network and for one layer, `{layer: scalar}` for `"layers"`,
+        `{layer: (units,)}` for `"units"`, in units of the loss.
+
+    Raises:
+        ValueError: if the comparator has other shapes than the weights, no floating dtype or a
+            value that is not finite; if the model is not built, has no trainable weights, or no
+            loss; if the logits of a cross-entropy cannot be reached; if the scope is unknown; if a
+            layer is not differentiated right by TensorFlow, which is checked once for each model.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    >>> model.compile(loss="mse")
+    >>> model.set_weights([np.array([[1.0], [1.0]])])
+    >>> x, y = np.array([[1.0, 2.0]]), np.array([[0.0]])
+    >>> float(taylor_loss(model, x, y, [np.array([[0.0], [1.0]])]))  # 2**2, since f is linear
+    4.0
+    """
+    batch = Batch(model, x, y, sample_weight, loss, training)
+    displacement = batch.displacement(comparator)
+    if scope == "units":
+        return unit_losses.by_layer(batch, displacement)
+    names = list(batch.scopes.layers) if scope == "layers" else [scope]
+    parts = [batch.part(displacement, name) for name in names]
+    outputs, points, tangents = batch.expand(parts)
+    values = [
+        batch.loss_at(outputs, points, tangent, part)
+        for tangent, part in zip(tangents, parts, strict=True)
+    ]
+    return dict(zip(names, values, strict=True)) if scope == "layers" else values[0]
+
+
+def taylor_loss_and_gradient(
+    model,
+    x,
+    y,
+    comparator,
+    scope="network",
+    loss=None,
+    sample_weight=None,
+    training=True,
+):
+    """Returns the Taylor loss of the network or one layer, and its gradient in V.
+
+    The gradient is `J^T dl/df` at `T(V)`, with the Jacobian J of the outputs at the weights.
+
+    Args, raises: as `taylor_loss`, with `scope` `"network"` or the key of a layer.
+
+    Returns:
+        A scalar, and a list of tensors like the weights; zero outside of the layer.
+    """
+    batch = Batch(model, x, y, sample_weight, loss, training)
+    part = batch.part(batch.displacement(comparator), scope)
+    with batch.differentiable():
+        outputs, points, (tangent,) = batch.expand([part])
+    moved = [point + step for point, step in zip(points, tangent, strict=True)]
+    with tf.GradientTape() as tape:
+        tape.watch(moved)
+        value = batch.output_loss(batch.y, outputs, moved, batch.sample_weight)
+    upstream = expansion.gradients(tape, value, moved)
+    value, slopes = batch.with_penalty(value, part)
+    gradient = _added(batch.pull(points, upstream), slopes)
+    return value, batch.zero_outside(gradient, scope)
+
+
+def taylor_curvature_product(
+    model,
+    x,
+    y,
+    comparator,
+    vector,
+    scope="network",
+    loss=None,
+    sample_weight=None,
+    training=True,
+):
+    """Returns the Hessian of the Taylor loss in V times a vector: `J^T (d^2 l/df^2) J p`.
+
+    Since T is linear in V this is the exact Hessian, and positive semidefinite where the loss is
+    convex in the output.
+
+    Args, raises: as `taylor_loss_and_gradient`, with `vector` p shaped like the weights.
+
+    Returns:
+        A list of tensors like the weights; zero outside of the layer.
+    """
+    batch = Batch(model, x, y, sample_weight, loss, training)
+    part = batch.part(batch.displacement(comparator), scope)
+    direction = batch.part(batch.checked(vector, "vector"), scope)
+    with batch.differentiable():
+        outputs, points, (tangent, along) = batch.expand([part, direction])
+    moved = [point + step for point, step in zip(points, tangent, strict=True)]
+    with tf.GradientTape() as outer:
+        outer.watch(moved)
+        with tf.GradientTape() as inner:
+            inner.watch(moved)
+            value = batch.output_loss(batch.y, outputs, moved, batch.sample_weight)
+        slopes = expansion.gradients(inner, value, moved)
+        slope = sum(ops.sum(s * step) for s, step in zip(slopes, along, strict=True))
+    bent = expansion.gradients(outer, slope, moved)
+    return batch.zero_outside(batch.pull(points, bent), scope)
+
+
+class Batch:
+    """A model on one batch: what all Taylor losses of a round share. Arguments as `taylor_loss`."""
+
+    def __init__(self, model, x, y, sample_weight=None, loss=None, training=True, method=None):
+        _check_built(model)
+        self.model, self.training = model, training
+        self.x = _inputs(model, x)
+        self.y, self.sample_weight = _tensors(y), _tensors(sample_weight)
+        self.output_loss = OutputLoss(model, loss)
+        self.method = method or checks.method_of(model, self.x, training)
+        self.scopes = Scopes(model.trainable_variables)
+        self.weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
+        self._state = [v.value for v in model.non_trainable_variables]
+        self._run = self._tape = None
+
+    def checked(self, arrays, what):
+        """Returns arrays shaped like the weights as tensors of the weights' dtypes.
+
+        Raises:
+            ValueError: if shapes or dtypes are wrong, or a value is not finite.
+        """
+        arrays = list(arrays)
+        self.scopes.check_shapes(arrays, what)
+        for array in arrays:
+            dtype = keras.backend.standardize_dtype(getattr(array, "dtype", type(array)))
+            if not dtype.startswith(("float", "bfloat")):
+                raise ValueError(f"{what} has dtype {dtype}: expected floating-point arrays")
+            if not tf.is_symbolic_tensor(array) and not np.isfinite(np.asarray(array)).all():
+                raise ValueError(f"{what} has a value that is not finite: expected numbers")
+        return [
+            ops.cast(ops.convert_to_tensor(array), weight.dtype)
+            for array, weight in zip(arrays, self.weights, strict=True)
+        ]
+
+    def displacement(self, comparator):
+        """Returns V - W for a comparator V, checked."""
+        comparator = self.checked(comparator, "comparator")
+        return [v - w for v, w in zip(comparator, self.weights, strict=True)]
+
+    def part(self, tensors, name):
+        """Returns the tensors of the network or of one layer, `None` in place of the others."""
+        if name == "network":
+            return list(tensors)
+        if name not in self.scopes.layers:
+            raise ValueError(
+                f"unknown scope {name!r}: expected one of {', '.join(SCOPES)} (where more than one "
+                f"value can be returned), or a layer: {', '.join(self.scopes.layers)}"
+            )
+        return self.scopes.layer_part(tensors, name)
+
+    def zero_outside(self, tensors, name):
+        """Returns the tensors with those outside of a part set to zero."""
+        part = self.part(tensors, name)
+        return [
+            ops.zeros_like(tensor) if kept is None else kept
+            for tensor, kept in zip(tensors, part, strict=True)
+        ]
+
+    def forward(self):
+        """Runs the model and returns the points at which its outputs are expanded."""
+        options = expansion.call_options(self.model, self.training)
+        outputs, _, penalties = self.model.stateless_call(
+            self.weights, self._state, self.x, return_losses=True, **options
+        )
+        self._run = outputs, penalties
+        return self.output_loss.points(self.y, outputs)
+
+    def expand(self, parts):
+        """Returns outputs, the points of expansion, and for each part their tangents."""
+        points, tangents = expansion.expand(
+            self.method, self.model, self.forward, parts, self.weights, self.x
+        )
+        return self._run[0], points, tangents
+
+    @contextlib.contextmanager
+    def differentiable(self):
+        """Context of the run after which `pull` works."""
+        with tf.GradientTape() as self._tape:
+            self._tape.watch(self.weights)
+            yield
+
+    def pull(self, points, upstream):
+        """Returns `J^T u` for a list u like the points, as a list like the weights."""
+        return expansion.gradients(self._tape, points, self.weights, upstream)
+
+    def outputs(self):
+        """Returns the outputs of the last run."""
+        return self._run[0]
+
+    def penalties(self):
+        """Returns the penalties of the last run."""
+        return self._run[1]
+
+    def output_loss_at(self, outputs, points, tangents):
+        """Returns the loss with the points moved by tangents, without penalties."""
+        moved = [point + step for point, step in zip(points, tangents, strict=True)]
+        return self.output_loss(self.y, outputs, moved, self.sample_weight)
+
+    def loss_at(self, outputs, points, tangents, part):
+        """Returns the Taylor loss of a part that moves the points by these tangents."""
+        return self.with_penalty(self.output_loss_at(outputs, points, tangents), part)[0]
+
+    def with_penalty(self, value, part):
+        """Returns a loss plus the expanded penalty, and the penalty's gradient (or `None`)."""
+        if not self._run[1]:
+            return value, None
+        penalty, slopes = self.penalty()
+        steps = zip(slopes, part, strict=True)
+        moved = sum(ops.sum(slope * step) for slope, step in steps if step is not None)
+        return value + penalty + moved, slopes
+
+    def penalty(self):
+        """Returns the sum of the model's penalties and its gradient, a list like the weights."""
+        with tf.GradientTape() as tape:
+            tape.watch(self.weights)
+            self.forward()
+            total = sum(ops.sum(penalty) for penalty in self._run[1])
+        return total, expansion.gradients(tape, total, self.weights)
+
+
+def _check_built(model):
+    if not model.built or not model.variables:
+        raise ValueError(
+            f"model {model.name!r} is not built or has no weights: call it on a batch or "
+            "`model.build(input_shape)` first"
+        )
+
+
+def _tensors(values):
+    if values is None:
+        return None
+    return keras.tree.map_structure(ops.convert_to_tensor, values)
+
+
+def _inputs(model, x):
+    """Returns inputs as tensors of the dtype that the model would cast them to itself."""
+    declared = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    flat = [ops.convert_to_tensor(tensor) for tensor in keras.tree.flatten(x)]
+    dtypes = [tensor.dtype for tensor in declared] or [model.compute_dtype] * len(flat)
+    if len(dtypes) != len(flat):
+        raise ValueError(f"model {model.name!r} has {len(dtypes)} inputs, received {len(flat)}")
+    cast = [
+        ops.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
+        for tensor, dtype in zip(flat, dtypes, strict=True)
+    ]
+    return keras.tree.pack_sequence_as(x, cast)
+
+
+def _added(gradient, slopes):
+    if slopes is None:
+        return gradient
+    return [g + slope for g, slope in zip(gradient, slopes, strict=True)]
