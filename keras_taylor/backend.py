@@ -8,6 +8,11 @@ def densify(gradient):
     return tf.convert_to_tensor(gradient)
 
 
+def snapshot(variables):
+    """Returns the present values of Keras variables, which later assignments do not change."""
+    return [tf.identity(variable.value) for variable in variables]
+
+
 def sum_over_replicas(tensors):
     """Returns the sums of tensors over all replicas; the tensors themselves where there is one.
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor import expansion
+from keras_taylor import backend, expansion
 from keras_taylor.forward_mode import UnknownTensorError, hooked, leaf_layers
 
 EXAMPLES = 2
@@ -58,7 +58,7 @@ def method_of(model, x, training):
 
 def stateless_forward(model, weights, x, training):
     """Returns a function that runs a model on given weights, changing nothing, flat outputs."""
-    state = [variable.value for variable in model.non_trainable_variables]
+    state = backend.snapshot(model.non_trainable_variables)
 
     def forward():
         options = expansion.call_options(model, training)
@@ -74,7 +74,7 @@ def _checked_method(model, x, training):
         method = "reverse"
     else:
         method = "layerwise" if _is_traceable(model, x, training) else "whole"
-    weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
+    weights = backend.snapshot(model.trainable_variables)
     tangents = _random_like(weights, seed=1)
     forward = stateless_forward(model, weights, x, training)
     _, (found,) = expansion.expand(method, model, forward, [tangents], weights, x)
@@ -161,7 +161,7 @@ def _is_traceable(model, x, training):
     """Tells whether every tensor that matters in a model goes from layer to layer."""
     if any(layer.compute_dtype != layer.variable_dtype for layer in leaf_layers(model)):
         return False
-    weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
+    weights = backend.snapshot(model.trainable_variables)
     forward = stateless_forward(model, weights, x, training)
     try:
         expansion.expand("layerwise", model, forward, [weights], weights, x)

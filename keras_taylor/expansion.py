@@ -88,7 +88,9 @@ def call_options(model, training):
 
 def _expand_whole(model, forward, parts, primals):
     # What the model changes (moving averages, seeds) it may change once only.
-    state = [(variable, variable.value) for variable in model.non_trainable_variables]
+    variables = model.non_trainable_variables
+    state = list(zip(variables, backend.snapshot(variables), strict=True))
+    state += [(variable, variable.value) for variable in model.trainable_variables]
     outputs, found = None, []
     for part in parts:
         pairs = [pair for pair in zip(primals, part, strict=True) if pair[1] is not None]

@@ -15,7 +15,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_taylor import affine, pooling
+from keras_taylor import affine, backend, pooling
 
 
 class UnknownTensorError(Exception):
@@ -127,7 +127,9 @@ class Trace:
 
     def _run_any(self, layer, call, pairs):
         # What the layer changes (moving averages, seeds) it may change once only.
-        state = [(variable, variable.value) for variable in layer.non_trainable_variables]
+        variables = layer.non_trainable_variables
+        state = list(zip(variables, backend.snapshot(variables), strict=True))
+        state += [(variable, variable.value) for variable in layer.trainable_variables]
         outputs, found = None, []
         for number, part in enumerate(self._parts):
             primals = [(tensor, tangents[number]) for tensor, tangents in pairs]

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor import checks, expansion, unit_losses
+from keras_taylor import backend, checks, expansion, unit_losses
 from keras_taylor.outputs import OutputLoss
 from keras_taylor.scopes import SCOPES, Scopes
 
@@ -165,8 +165,8 @@ class Batch:
         self.output_loss = OutputLoss(model, loss)
         self.method = method or checks.method_of(model, self.x, training)
         self.scopes = Scopes(model.trainable_variables)
-        self.weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
-        self._state = [v.value for v in model.non_trainable_variables]
+        self.weights = backend.snapshot(model.trainable_variables)
+        self._state = backend.snapshot(model.non_trainable_variables)
         self._run = self._tape = None
 
     def checked(self, arrays, what):

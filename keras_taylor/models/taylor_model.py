@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor import checks, expansion
+from keras_taylor import backend, checks, expansion
 from keras_taylor.linear_regret import average
 from keras_taylor.models import comparators
 from keras_taylor.outputs import OutputLoss
@@ -37,7 +37,7 @@ class TaylorModel(keras.Model):
 
     Raises:
         ValueError: if the comparator is none of these, the model has no trainable weights, or is
-            compiled under a strategy with several replicas; in `fit`, if the logits of a
+            trained under a strategy with several replicas; in `fit`, if the logits of a
             cross-entropy cannot be reached or a layer is not differentiated right.
 
     Example:
@@ -78,15 +78,11 @@ class TaylorModel(keras.Model):
             raise ValueError(
                 f"model {model.name!r} is not built: give it an Input, or build it, first"
             )
-        return cls(model.input, model.output, comparator=comparator, name=model.name)
-
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            raise ValueError(
-                "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
-                "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
-            )
+        if isinstance(model, keras.Sequential):
+            (inputs,), (outputs,) = model.inputs, model.outputs
+        else:
+            inputs, outputs = model.input, model.output
+        return cls(inputs, outputs, comparator=comparator, name=model.name)
 
     def start_tracking(self):
         """Begins anew: the present weights become the initial ones. For use after a burn-in."""
@@ -103,6 +99,11 @@ class TaylorModel(keras.Model):
         return self._taylor.average(name)
 
     def make_train_function(self, force=False):
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
+                "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
+            )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._taylor.start(self)
         return super().make_train_function(force)
@@ -219,7 +220,7 @@ class _Taylor:
     def step(self, model, x, y):
         """Returns a step towards the comparators of this round."""
         method = checks.method_of(model, x, training=True)
-        weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
+        weights = backend.snapshot(model.trainable_variables)
         parts = []
         for comparator in self._comparators.values():
             targets = comparator.at(weights, self._count)

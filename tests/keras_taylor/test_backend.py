@@ -1,5 +1,6 @@
 """Tests of what binds the package to TensorFlow."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +10,13 @@ from keras_taylor import backend
 def test_sparse_gradient_becomes_dense():
     slices = tf.IndexedSlices(tf.ones((2, 3)), tf.constant([1, 1]), tf.constant([4, 3]))
     np.testing.assert_array_equal(backend.densify(slices)[:, 0], [0, 2, 0, 0])
+
+
+def test_snapshot_stays_what_it_was():
+    variable = keras.Variable(np.ones(2))
+    (kept,) = backend.snapshot([variable])
+    variable.assign(np.zeros(2))
+    np.testing.assert_array_equal(kept, np.ones(2))
 
 
 def test_one_replica_has_the_sum():
