@@ -27,7 +27,7 @@ def loss_figure(runs, tracked_rounds, theme="light"):
     """The training loss over rounds, averaged over windows."""
     drawing, (axes,) = _panels(1, theme)
     for index, run in enumerate(runs):
-        _line(axes, index, theme, run, *summary.windowed_loss(run, tracked_rounds))
+        _line(axes, index, theme, _label(run), *summary.windowed_loss(run, tracked_rounds))
     axes.set(title="Training loss", xlabel="round N", ylabel="average loss over a window")
     return _finished(drawing, theme)
 
@@ -44,6 +44,21 @@ def layers_figure(runs, layers, theme="light"):
     drawing, panels = _panels(len(layers), theme)
     for axes, layer in zip(panels, layers, strict=False):
         _draw_regret(axes, runs, layer, theme)
+    return _finished(drawing, theme)
+
+
+def sandwich_figure(run, theme="light"):
+    """What the average Taylor regret of the network lies between, over rounds."""
+    drawing, (axes,) = _panels(1, theme)
+    progress = run["progress"]
+    rounds, losses = progress["round"], np.asarray(progress["average_loss"], float)
+    upper = summary.average(run["network"]["linear_regret"], progress["steps"])
+    lower = losses - np.asarray(run["average_taylor_loss"]["initial"], float)
+    _line(axes, 0, theme, "linear regret / N", rounds, upper)
+    _line(axes, 1, theme, "regret at W¹", rounds, lower)
+    axes.fill_between(rounds, lower, upper, color=COLOURS[theme][2], alpha=0.25, lw=0)
+    axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
+    axes.set(xscale="log", yscale="symlog")
     return _finished(drawing, theme)
 
 
@@ -69,7 +84,7 @@ def _draw_regret(axes, runs, part, theme):
             values = np.asarray(series["linear_regret"], float)
             # What is not positive has no place on a logarithmic axis: the line has a gap there.
             values = np.where(values > 0, values, np.nan)
-            _line(axes, index, theme, run, run["progress"]["round"], values)
+            _line(axes, index, theme, _label(run), run["progress"]["round"], values)
     axes.set(title="Network" if part is None else part)
     axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
@@ -89,9 +104,12 @@ def _draw_guide(axes, theme):
     axes.plot(ends, height * np.sqrt(ends), color=FAINT[theme], lw=3, zorder=0, label="slope of √N")
 
 
-def _line(axes, index, theme, run, x, y):
+def _label(run):
+    return run["optimizer"] + (" (diverged)" if run["diverged"] else "")
+
+
+def _line(axes, index, theme, label, x, y):
     colour = COLOURS[theme][index % len(COLOURS[theme])]
-    label = run["optimizer"] + (" (diverged)" if run["diverged"] else "")
     axes.plot(x, y, color=colour, ls=LINES[index % len(LINES)], lw=1.8, label=label)
 
 

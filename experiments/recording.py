@@ -22,9 +22,11 @@ class RegretRecorder(keras.callbacks.Callback):
         tracker: The `keras_taylor.optimizers.RegretTracker` of the model.
         steps: Rounds to train, burn-in included.
         burn_in: Rounds before tracking starts.
+        comparators: Names of the comparators of the model, a `keras_taylor.TaylorModel`, whose
+            average Taylor losses are read too.
     """
 
-    def __init__(self, tracker, steps, burn_in=0):
+    def __init__(self, tracker, steps, burn_in=0, comparators=()):
         super().__init__()
         self.diverged = False
         self._tracker = tracker
@@ -37,6 +39,7 @@ class RegretRecorder(keras.callbacks.Callback):
             rounds.log_spaced(tracked, LOG_SPACED), rounds.linearly_spaced(tracked, LINEARLY_SPACED)
         )
         self._progress = {"round": [], "steps": [], "skipped_steps": [], "average_loss": []}
+        self._taylor_losses = {name: [] for name in comparators}
         self._network, self._layers = _Series(), {}
         self._unit_progress, self._units = {"round": [], "steps": []}, {}
 
@@ -45,6 +48,8 @@ class RegretRecorder(keras.callbacks.Callback):
         current = self._trained - self._burn_in
         if current == 0:
             self._tracker.start_tracking()
+            if self._taylor_losses:
+                self.model.start_tracking()
         if current in self._rounds:
             self._record(current)
             self.diverged = not np.isfinite((logs or {}).get("loss", 0.0))
@@ -57,6 +62,7 @@ class RegretRecorder(keras.callbacks.Callback):
         """Returns all that was read, as lists over rounds in nested dictionaries."""
         return {
             "progress": self._progress,
+            "average_taylor_loss": self._taylor_losses,
             "network": self._network.lists(),
             "layers": {layer: series.lists() for layer, series in self._layers.items()},
             "unit_progress": self._unit_progress,
@@ -69,6 +75,8 @@ class RegretRecorder(keras.callbacks.Callback):
         self._progress["steps"].append(int(tracker.steps))
         self._progress["skipped_steps"].append(int(tracker.skipped_steps))
         self._progress["average_loss"].append(float(tracker.average_loss))
+        for name, values in self._taylor_losses.items():
+            values.append(float(self.model.average_taylor_loss(name)))
         self._network.append(tracker.linear_regret(), tracker.optimum_lower_bound())
         self._append_parts(self._layers, "layers")
 

@@ -8,6 +8,11 @@ HOW_TO_READ = {
     "average loss": "The mean training loss over the rounds that were tracked. It is the Taylor "
     "optimum (the best loss that the landscape which the run saw had to offer) plus the average "
     "Taylor regret (what the optimizer left on the table).",
+    "regret at W¹, at mean": "Average exact Taylor regret against two comparators: the weights "
+    "where tracking started, and the running mean of the iterates. The first is a lower bound of "
+    "average Taylor regret, which is against the best comparator in reach: that one lies between "
+    "it and linear regret / N. The second shows what a comparator that moves along would have "
+    "gained. Negative where the run did better.",
     "linear regret / N": "An upper bound of the average Taylor regret, from sums of gradients "
     "alone. Where it is negative, no single point in reach would have done better than the run.",
     "optimum at least": "Average loss minus linear regret / N: a lower bound of the Taylor "
@@ -26,6 +31,11 @@ def sections(runs, summaries, tracked_rounds, configuration, environment):
     return [
         report.Section(
             "Summary", _notes(summaries), table=report.Table(*tables.network_table(summaries))
+        ),
+        report.Section(
+            "What Taylor regret lies between",
+            table=report.Table(*tables.sandwich_table(summaries)),
+            pictures=_sandwich_pictures(runs),
         ),
         report.Section("How to read it", terms=HOW_TO_READ),
         report.Section("Network", pictures=_network_pictures(runs, tracked_rounds)),
@@ -56,6 +66,17 @@ def _network_pictures(runs, tracked_rounds):
             "guide of slope one half",
             draw_regret,
         ),
+    )
+
+
+def _sandwich_pictures(runs):
+    return tuple(
+        report.picture(
+            f"Average regret of {run['optimizer']} against the initial weights, and average linear "
+            "regret above it, against the round",
+            functools.partial(plots.sandwich_figure, run),
+        )
+        for run in runs
     )
 
 

@@ -34,6 +34,13 @@ def summarize(run, tracked_rounds):
         "skipped_steps": progress["skipped_steps"][-1],
         "average_loss": progress["average_loss"][-1],
         "last_epoch": run["last_epoch"],
+        "average_taylor_loss": {
+            name: values[-1] for name, values in run["average_taylor_loss"].items()
+        },
+        "average_taylor_regret": {
+            name: _difference(progress["average_loss"][-1], values[-1])
+            for name, values in run["average_taylor_loss"].items()
+        },
         "network": _part(progress, run["network"], tracked_rounds),
         "layers": {
             layer: _part(progress, series, tracked_rounds)
@@ -55,6 +62,10 @@ def _part(progress, series, tracked_rounds):
         "optimum_lower_bound": series["optimum_lower_bound"][-1],
         "growth": slopes.log_log_slope(*zip(*pairs, strict=True)),
     }
+
+
+def _difference(first, second):
+    return None if first is None or second is None else first - second
 
 
 def average(cumulative, steps):

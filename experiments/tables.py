@@ -40,6 +40,20 @@ def _network_row(item):
     return (name(item), number(item["average_loss"]), *_part_cells(item["network"]))
 
 
+def sandwich_table(summaries):
+    """Returns header and rows (of strings): what average Taylor regret lies between."""
+    header = ("optimizer", "regret at W¹", "regret at mean", "linear regret / N")
+    return header, [
+        (
+            name(item),
+            number(item["average_taylor_regret"]["initial"]),
+            number(item["average_taylor_regret"]["average"]),
+            number(item["network"]["average_linear_regret"]),
+        )
+        for item in summaries
+    ]
+
+
 def _part_cells(part):
     return (
         number(part["optimum_lower_bound"]),

@@ -87,6 +87,7 @@ def _write(directory, runs, tracked_rounds, configuration):
     _write_numbers(directory, runs, summaries, configuration)
     _write_pictures(directory, runs, tracked_rounds)
     tables.print_table(_title(configuration), *tables.network_table(summaries))
+    tables.print_table("Average Taylor regret lies between", *tables.sandwich_table(summaries))
     report.write(
         directory / "report.html",
         _title(configuration),

@@ -8,6 +8,9 @@ import tqdm
 import keras_taylor as kt
 from experiments import recording, rounds, tasks
 
+# What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
+COMPARATORS = {"initial": "initial", "average": "average"}
+
 
 class ProgressBar(keras.callbacks.Callback):
     """A bar over the rounds of the whole run, with the epoch's running averages beside it."""
@@ -44,10 +47,10 @@ def train(task, examples, choice, *, steps, seed=0, burn_in=0, radius=None):
         A dictionary of numbers and lists; see `experiments.recording.RegretRecorder.series`.
     """
     keras.utils.set_random_seed(seed)
-    model = task.build_model()
+    model = kt.TaylorModel.from_model(task.build_model(), COMPARATORS)
     tracker = kt.optimizers.RegretTracker(choice.build(), radius=radius)
     compile_with_metrics(model, task, tracker)
-    recorder = recording.RegretRecorder(tracker, steps, burn_in)
+    recorder = recording.RegretRecorder(tracker, steps, burn_in, COMPARATORS)
     start = time.perf_counter()
     history = _fit(model, tasks.batches(task, examples, seed), steps, recorder, choice.label)
     return {
@@ -79,4 +82,5 @@ def _fit(model, batches, steps, recorder, description):
 
 
 def _short(logs):
-    return {name: f"{float(value):.4g}" for name, value in logs.items()}
+    shown = {name: value for name, value in logs.items() if not name.startswith("taylor_")}
+    return {name: f"{float(value):.4g}" for name, value in shown.items()}

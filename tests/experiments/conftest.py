@@ -60,6 +60,10 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
             "skipped_steps": [0] * len(numbers),
             "average_loss": [1 + 1 / number for number in numbers],
         },
+        "average_taylor_loss": {
+            "initial": [1.5] * len(numbers),
+            "average": [0.5] * len(numbers),
+        },
         "network": _series(numbers, power, 1.0),
         "layers": {"a": _series(numbers, power, 0.5), "b": _series(numbers, power, -1.0)},
         "unit_progress": {"round": units, "steps": units},

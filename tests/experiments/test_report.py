@@ -45,7 +45,7 @@ def page(tmp_path, make_run):
 
 def test_refers_to_nothing_outside(page):
     references = parsed(page).references
-    assert len(references) == 1 + 2 * (2 + 2)
+    assert len(references) == 1 + 2 * (2 + 2 + 2)
     assert all(reference.startswith("data:") for reference in references)
     assert "@import" not in page.read_text()
     assert "url(" not in page.read_text()
@@ -53,7 +53,8 @@ def test_refers_to_nothing_outside(page):
 
 def test_sections_are_in_order(page):
     headings = parsed(page).headings
-    assert headings[:3] == ["Title", "Summary", "How to read it"]
+    between = "What Taylor regret lies between"
+    assert headings[:4] == ["Title", "Summary", between, "How to read it"]
     assert headings[-2:] == ["Configuration", "Versions and machine"]
 
 

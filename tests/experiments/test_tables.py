@@ -20,6 +20,12 @@ def test_network_table_has_a_row_for_each_optimizer(summaries):
     assert rows[0][1:] == ("1.001", "0.9694", "0.03162", "0.50 ± 0.00", "1")
 
 
+def test_sandwich_table_has_the_lower_bound_before_the_upper(summaries):
+    header, rows = tables.sandwich_table(summaries)
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[0] == ("sgd", "-0.499", "0.501", "0.03162")
+
+
 def test_layer_table_has_a_row_for_each_layer_and_optimizer(summaries):
     header, rows = tables.layer_table(summaries)
     assert [row[0] for row in rows] == ["a", "a", "b", "b"]

@@ -23,7 +23,9 @@ def test_a_run_says_what_was_asked_for_and_read(digits):
     assert run["parameters"] == 6_570
     assert not run["diverged"]
     assert run["progress"]["steps"][-1] == 50
-    assert set(run["last_epoch"]) == {"loss", "accuracy", "linear_regret", "optimum_lower_bound"}
+    taylor = {f"taylor_{kind}_{at}" for kind in ("loss", "regret") for at in training.COMPARATORS}
+    expected = {"loss", "accuracy", "linear_regret", "optimum_lower_bound"}
+    assert set(run["last_epoch"]) == expected | taylor
     assert list(run["layers"]) == ["hidden_1", "hidden_2", "logits"]
     assert [len(run["units"][layer]["linear_regret"][-1]) for layer in run["units"]] == [64, 32, 10]
 
@@ -34,6 +36,16 @@ def test_network_is_consistent_with_its_bound(digits):
     regret = np.array(network["linear_regret"]) / progress["steps"]
     bound = np.array(progress["average_loss"]) - regret
     np.testing.assert_allclose(network["optimum_lower_bound"], bound, rtol=1e-4, atol=1e-5)
+
+
+def test_linear_regret_is_above_the_regret_at_the_initial_weights(digits):
+    run = _train(digits, burn_in=10)
+    losses = np.array(run["progress"]["average_loss"])
+    linear = np.array(run["network"]["linear_regret"]) / run["progress"]["steps"]
+    regret = losses - np.array(run["average_taylor_loss"]["initial"])
+    assert len(regret) == len(run["progress"]["round"])
+    assert (regret <= linear + 1e-5).all()
+    assert regret[0] == pytest.approx(0.0, abs=1e-5), "at round 1 the weights are the initial ones"
 
 
 def test_every_optimizer_starts_from_the_same_loss(digits):
