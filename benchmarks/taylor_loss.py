@@ -2,15 +2,17 @@
 
     python -m benchmarks.taylor_loss --output=out/taylor_loss.json
     python -m benchmarks.taylor_loss --jax    # also against JAX, which has to be installed
+    python -m benchmarks.taylor_loss --peak_of=plain    # one process, for its peak memory alone
 
 Takes about four minutes on two cores. Prints, for both networks, in a graph and under XLA: a
 training step of a TaylorModel over a plain one; a step with one accumulator around the whole model
 over a plain one, the simplest way to the same numbers; a step with the Taylor loss of every layer
-over a plain one. With `--jax`: one Taylor loss and gradient here over the same in JAX.
+over a plain one; and the peak memory of the convnet's steps. With `--jax`: one Taylor loss and
+gradient here, and the same in JAX.
 """
 
 import itertools
-import json
+import resource
 import subprocess
 import sys
 
@@ -25,6 +27,7 @@ from experiments import results, tables
 BLOCKS = {"convnet": 12, "autoencoder": 40}
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
+_PEAK_OF = flags.DEFINE_string("peak_of", None, "Print the peak MiB of a kind of step and stop.")
 _JAX = flags.DEFINE_bool("jax", False, "Compare with JAX, in a process of its own.")
 
 
@@ -54,18 +57,37 @@ class EveryLayer(keras.Model):
         return super().train_step(data) | losses
 
 
+WRAPPERS = {
+    "plain": None,
+    "taylor_model": kt.TaylorModel.from_model,
+    "simplest": lambda model: Simplest(model.inputs, model.outputs),
+    "every_layer": lambda model: EveryLayer(model.inputs, model.outputs),
+}
+
+
+def print_peak(kind, steps=12):
+    """Prints the peak MiB that steps of the convnet add to a process that has built it."""
+    optimizer = keras.optimizers.Adam(1e-3)
+    model = timing.compiled("convnet", optimizer, WRAPPERS[kind], jit_compile=False)
+    run = timing.stepper(model, timing.batch("convnet"), steps)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def peaks():
+    """Returns the peak MiB of the kinds of steps on the convnet, each in a process of its own."""
+    return {
+        kind: float(_last_line("benchmarks.taylor_loss", f"--peak_of={kind}")) for kind in WRAPPERS
+    }
+
+
 def step_ratios(network, jit_compile):
     """Returns the ratios of training steps to a plain one, and milliseconds of that."""
     rounds = timing.ROUNDS[network]
     data = timing.batch(network)
-    wrappers = {
-        "plain": None,
-        "taylor_model": kt.TaylorModel.from_model,
-        "simplest": lambda model: Simplest(model.inputs, model.outputs),
-        "every_layer": lambda model: EveryLayer(model.inputs, model.outputs),
-    }
     functions = {}
-    for name, wrapper in wrappers.items():
+    for name, wrapper in WRAPPERS.items():
         optimizer = keras.optimizers.Adam(1e-3)
         model = timing.compiled(network, optimizer, wrapper, jit_compile=jit_compile)
         functions[name] = timing.stepper(model, data, rounds)
@@ -73,7 +95,7 @@ def step_ratios(network, jit_compile):
     return {
         "network": network,
         "mode": "XLA" if jit_compile else "graph",
-        **{name: timing.ratio(seconds, name, "plain") for name in list(wrappers)[1:]},
+        **{name: timing.ratio(seconds, name, "plain") for name in list(WRAPPERS)[1:]},
         "milliseconds_a_plain_step": 1000 * min(seconds["plain"]) / rounds,
     }
 
@@ -94,21 +116,26 @@ def milliseconds_here(network, jit_compile):
 
 def milliseconds_in_jax(network):
     """Returns the same in JAX, measured in a process of its own; Keras runs on JAX there."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "benchmarks.jax_taylor_loss", network],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return float(_last_line("benchmarks.jax_taylor_loss", network))
+
+
+def _last_line(module, argument):
+    command = [sys.executable, "-m", module, argument]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
-        raise RuntimeError(f"the process with JAX failed:\n{finished.stderr[-2000:]}")
-    return json.loads(finished.stdout.splitlines()[-1])
+        raise RuntimeError(f"python -m {module} {argument} failed:\n{finished.stderr[-2000:]}")
+    return finished.stdout.splitlines()[-1]
 
 
 def main(_):
     """Measures all cases, prints them and writes them where asked to."""
+    if _PEAK_OF.value:
+        print_peak(_PEAK_OF.value)
+        return
     report = {"steps": [step_ratios(*case) for case in itertools.product(BLOCKS, (False, True))]}
     tables.print_measurements("Over a plain training step", report["steps"])
+    report["peak_mebibytes"] = peaks()
+    tables.print_measurements("Peak MiB of the convnet's steps", [report["peak_mebibytes"]])
     if _JAX.value:
         report["jax"] = [
             {
