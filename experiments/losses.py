@@ -17,7 +17,7 @@ class SummedSquaredError(keras.losses.Loss):
     3.0
     """
 
-    convex_in_output = True
+    convex_in_output = quadratic_in_output = True
 
     def __init__(self, reduction="sum_over_batch_size", name="summed_squared_error", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)

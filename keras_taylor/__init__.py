@@ -15,19 +15,27 @@ if _keras.backend.backend() != "tensorflow":
 
 from keras_taylor import metrics, optimizers
 from keras_taylor.models import TaylorModel
+from keras_taylor.optimum import Optimum, taylor_optimum
+from keras_taylor.recording import record
 from keras_taylor.taylor_loss import (
     taylor_curvature_product,
     taylor_loss,
     taylor_loss_and_gradient,
 )
+from keras_taylor.trajectory import Round, Trajectory
 from keras_taylor.version import __version__
 
 __all__ = [
+    "Optimum",
+    "Round",
     "TaylorModel",
+    "Trajectory",
     "__version__",
     "metrics",
     "optimizers",
+    "record",
     "taylor_curvature_product",
     "taylor_loss",
     "taylor_loss_and_gradient",
+    "taylor_optimum",
 ]

@@ -100,10 +100,14 @@ class OutputLoss:
         with keras.StatelessScope():
             return self._loss(y, predictions, sample_weight)
 
+    def losses(self):
+        """Returns the Keras losses of the outputs, once `points` was called."""
+        return [loss for _, loss, _, _ in self._loss._flat_losses]
+
     def _build(self, y, outputs):
         if not self._loss.built:
             self._loss.build(y, outputs)
-        for _, loss, _, _ in self._loss._flat_losses:
+        for loss in self.losses():
             if not is_convex(loss):
                 _warn_not_convex(loss.name)
 
@@ -115,6 +119,15 @@ class OutputLoss:
 def is_convex(loss):
     """Tells whether a Keras loss is known to be convex in the output that is expanded."""
     return _function(loss) in CONVEX_FUNCTIONS or getattr(loss, "convex_in_output", False)
+
+
+def is_quadratic(loss):
+    """Tells whether a Keras loss is known to be quadratic in the output.
+
+    A loss of your own says that it is by an attribute `quadratic_in_output = True`.
+    """
+    is_squared = _function(loss) is losses.mean_squared_error
+    return is_squared or getattr(loss, "quadratic_in_output", False)
 
 
 def _function(loss):

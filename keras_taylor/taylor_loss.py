@@ -103,16 +103,7 @@ def taylor_loss_and_gradient(
         A scalar, and a list of tensors like the weights; zero outside of the layer.
     """
     batch = Batch(model, x, y, sample_weight, loss, training)
-    part = batch.part(batch.displacement(comparator), scope)
-    with batch.differentiable():
-        outputs, points, (tangent,) = batch.expand([part])
-    moved = [point + step for point, step in zip(points, tangent, strict=True)]
-    with tf.GradientTape() as tape:
-        tape.watch(moved)
-        value = batch.output_loss(batch.y, outputs, moved, batch.sample_weight)
-    upstream = expansion.gradients(tape, value, moved)
-    value, slopes = batch.with_penalty(value, part)
-    gradient = _added(batch.pull(points, upstream), slopes)
+    value, gradient = batch.value_and_gradient(batch.part(batch.displacement(comparator), scope))
     return value, batch.zero_outside(gradient, scope)
 
 
@@ -140,33 +131,32 @@ def taylor_curvature_product(
     batch = Batch(model, x, y, sample_weight, loss, training)
     part = batch.part(batch.displacement(comparator), scope)
     direction = batch.part(batch.checked(vector, "vector"), scope)
-    with batch.differentiable():
-        outputs, points, (tangent, along) = batch.expand([part, direction])
-    moved = [point + step for point, step in zip(points, tangent, strict=True)]
-    with tf.GradientTape() as outer:
-        outer.watch(moved)
-        with tf.GradientTape() as inner:
-            inner.watch(moved)
-            value = batch.output_loss(batch.y, outputs, moved, batch.sample_weight)
-        slopes = expansion.gradients(inner, value, moved)
-        slope = sum(ops.sum(s * step) for s, step in zip(slopes, along, strict=True))
-    bent = expansion.gradients(outer, slope, moved)
-    return batch.zero_outside(batch.pull(points, bent), scope)
+    return batch.zero_outside(batch.curvature_product(part, direction), scope)
 
 
 class Batch:
     """A model on one batch: what all Taylor losses of a round share. Arguments as `taylor_loss`."""
 
-    def __init__(self, model, x, y, sample_weight=None, loss=None, training=True, method=None):
+    def __init__(
+        self,
+        model,
+        x,
+        y,
+        sample_weight=None,
+        loss=None,
+        training=True,
+        weights=None,
+        state=None,
+    ):
         _check_built(model)
         self.model, self.training = model, training
         self.x = _inputs(model, x)
         self.y, self.sample_weight = _tensors(y), _tensors(sample_weight)
         self.output_loss = OutputLoss(model, loss)
-        self.method = method or checks.method_of(model, self.x, training)
+        self.method = checks.method_of(model, self.x, training)
         self.scopes = Scopes(model.trainable_variables)
-        self.weights = backend.snapshot(model.trainable_variables)
-        self._state = backend.snapshot(model.non_trainable_variables)
+        self.weights = weights or backend.snapshot(model.trainable_variables)
+        self._state = state if weights else backend.snapshot(model.non_trainable_variables)
         self._run = self._tape = None
 
     def checked(self, arrays, what):
@@ -227,6 +217,33 @@ class Batch:
             self.method, self.model, self.forward, parts, self.weights, self.x
         )
         return self._run[0], points, tangents
+
+    def value_and_gradient(self, part):
+        """Returns the Taylor loss of a part and its gradient in all weights."""
+        with self.differentiable():
+            outputs, points, (tangent,) = self.expand([part])
+        moved = [point + step for point, step in zip(points, tangent, strict=True)]
+        with tf.GradientTape() as tape:
+            tape.watch(moved)
+            value = self.output_loss(self.y, outputs, moved, self.sample_weight)
+        upstream = expansion.gradients(tape, value, moved)
+        value, slopes = self.with_penalty(value, part)
+        return value, _added(self.pull(points, upstream), slopes)
+
+    def curvature_product(self, part, direction):
+        """Returns the Hessian at a part's displacement times a direction, for all weights."""
+        with self.differentiable():
+            outputs, points, (tangent, along) = self.expand([part, direction])
+        moved = [point + step for point, step in zip(points, tangent, strict=True)]
+        with tf.GradientTape() as outer:
+            outer.watch(moved)
+            with tf.GradientTape() as inner:
+                inner.watch(moved)
+                value = self.output_loss(self.y, outputs, moved, self.sample_weight)
+            slopes = expansion.gradients(inner, value, moved)
+            slope = sum(ops.sum(s * step) for s, step in zip(slopes, along, strict=True))
+        bent = expansion.gradients(outer, slope, moved)
+        return self.pull(points, bent)
 
     @contextlib.contextmanager
     def differentiable(self):

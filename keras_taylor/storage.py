@@ -1,0 +1,188 @@
+"""Nested arrays in sharded, checksummed record files."""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+PROGRESS = "progress.json"
+SHARD_ROUNDS = 64
+# Parts of a round whose first axis is the batch, the last of which may be smaller.
+BATCH_PARTS = ("x", "y", "sample_weight")
+
+
+class Layout:
+    """How a nested structure of arrays is laid out as a flat list of tensors.
+
+    Args:
+        description: JSON-like: a dictionary with `kind` `"leaf"` (and `dtype`, `shape`, whose
+            lengths may be `None` where they vary), `"dict"`, `"list"`, `"tuple"` or `"none"`.
+    """
+
+    def __init__(self, description):
+        self.description = description
+        self.leaves = list(_leaves(description))
+
+    @classmethod
+    def of(cls, structure):
+        """Returns the layout of a structure of arrays, with the first axis of each left open."""
+        return cls(_describe(structure))
+
+    def flatten(self, structure):
+        """Returns the arrays of a structure as a list, checked.
+
+        Raises:
+            ValueError: if the structure has another layout.
+        """
+        flat = list(_flatten(self.description, structure))
+        for leaf, array in zip(self.leaves, flat, strict=True):
+            fits = len(array.shape) == len(leaf["shape"]) and all(
+                expected in (None, found)
+                for expected, found in zip(leaf["shape"], array.shape, strict=True)
+            )
+            if not fits or array.dtype.name != leaf["dtype"]:
+                raise ValueError(
+                    f"expected an array of shape {leaf['shape']} and dtype {leaf['dtype']}, as in "
+                    f"the first round; received {array.shape}, {array.dtype.name}"
+                )
+        return flat
+
+    def unflatten(self, flat):
+        """Returns a list of tensors in the structure."""
+        iterator = iter(flat)
+        return _unflatten(self.description, iterator)
+
+
+class Writer:
+    """Appends structures to shards; what was appended stays readable whatever comes after.
+
+    Args:
+        path: The directory.
+        layout: The layout of each structure.
+        shards: Numbers of structures in the shards that are there already.
+    """
+
+    def __init__(self, path, layout, shards=()):
+        self._path, self._layout = path, layout
+        self.shards = list(shards)
+        self._file = None
+
+    def append(self, structure):
+        """Writes one structure and the progress file after it."""
+        if self._file is None:
+            name = str(shard_path(self._path, len(self.shards)))
+            self._file = tf.io.TFRecordWriter(name)
+            self.shards.append(0)
+        tensors = [tf.io.serialize_tensor(array) for array in self._layout.flatten(structure)]
+        values = tf.train.BytesList(value=[tensor.numpy() for tensor in tensors])
+        feature = tf.train.Feature(bytes_list=values)
+        features = tf.train.Features(feature={"tensors": feature})
+        self._file.write(tf.train.Example(features=features).SerializeToString())
+        self._file.flush()
+        self.shards[-1] += 1
+        write_json(self._path / PROGRESS, {"shards": self.shards})
+        if self.shards[-1] == SHARD_ROUNDS:
+            self.close()
+
+    def close(self):
+        """Closes the shard that is open; the next structure begins another one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read(path, shards, layout):
+    """Returns a `tf.data.Dataset` of flat tuples of tensors, in the order of writing."""
+    files = [str(shard_path(path, index)) for index in range(len(shards))]
+    records = tf.data.TFRecordDataset(files).take(sum(shards))
+    return records.map(lambda record: _parsed(record, layout)).prefetch(2)
+
+
+def damage(path, shards):
+    """Returns a sentence on the first record that cannot be read, or `None`."""
+    before = 0
+    for index, count in enumerate(shards):
+        file = shard_path(path, index)
+        found = 0
+        try:
+            for _ in tf.data.TFRecordDataset(str(file)).take(count):
+                found += 1
+        except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+            return f"{file} is damaged at its record {found + 1}: {error.message}"
+        if found < count:
+            return f"{file} is truncated: it has {found} of {count} records"
+        before += count
+    return None
+
+
+def shard_path(path, index):
+    """Returns the file of a shard."""
+    return path / f"rounds-{index:05d}.tfrecord"
+
+
+def write_json(path, value):
+    """Writes JSON; a reader sees the old file or the new one, never a part."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(value), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _parsed(record, layout):
+    features = {"tensors": tf.io.FixedLenFeature((len(layout.leaves),), tf.string)}
+    tensors = tf.io.parse_single_example(record, features)["tensors"]
+    parsed = []
+    for index, leaf in enumerate(layout.leaves):
+        tensor = tf.io.parse_tensor(tensors[index], leaf["dtype"])
+        parsed.append(tf.ensure_shape(tensor, leaf["shape"]))
+    return tuple(parsed)
+
+
+def _describe(value, is_batch=False):
+    if value is None:
+        return {"kind": "none"}
+    if isinstance(value, dict):
+        items = {
+            key: _describe(item, is_batch or key in BATCH_PARTS) for key, item in value.items()
+        }
+        return {"kind": "dict", "items": items}
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {"kind": kind, "items": [_describe(item, is_batch) for item in value]}
+    array = np.asarray(value)
+    shape = [None, *array.shape[1:]] if is_batch and array.ndim else list(array.shape)
+    return {"kind": "leaf", "dtype": array.dtype.name, "shape": shape}
+
+
+def _items(description, structure=None):
+    if description["kind"] == "dict":
+        return [(item, structure and structure[key]) for key, item in description["items"].items()]
+    return list(zip(description["items"], structure or description["items"], strict=True))
+
+
+def _leaves(description):
+    if description["kind"] == "leaf":
+        yield description
+    elif description["kind"] != "none":
+        for item, _ in _items(description):
+            yield from _leaves(item)
+
+
+def _flatten(description, structure):
+    if description["kind"] == "leaf":
+        yield np.asarray(structure)
+    elif description["kind"] != "none":
+        for item, part in _items(description, structure):
+            yield from _flatten(item, part)
+
+
+def _unflatten(description, flat):
+    kind = description["kind"]
+    if kind == "none":
+        return None
+    if kind == "leaf":
+        return next(flat)
+    if kind == "dict":
+        return {key: _unflatten(item, flat) for key, item in description["items"].items()}
+    items = [_unflatten(item, flat) for item in description["items"]]
+    return items if kind == "list" else tuple(items)

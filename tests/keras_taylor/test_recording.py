@@ -1,0 +1,214 @@
+"""Tests of recorded training and of the trajectories it leaves."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_taylor as kt
+from keras_taylor import storage
+
+STEPS, START, BATCH = 12, 4, 8
+
+
+def _model(**options):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((5,))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dense(4, "relu")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dropout(0.2)(hidden)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss=loss, **options)
+    return model
+
+
+def _batches(weighted=False):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(STEPS, BATCH, 5)).astype("float32")
+    y = generator.integers(0, 3, (STEPS, BATCH))
+    weights = np.linspace(0.5, 1.5, BATCH, dtype="float32")
+    return [(a, b, weights) if weighted else (a, b) for a, b in zip(x, y, strict=True)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run"
+
+
+def _record(path, **options):
+    options = {"steps": STEPS, "start": START, "verbose": 0} | options
+    return kt.record(_model(), _batches(), path, **options)
+
+
+def test_rounds_are_those_of_training(path):
+    trajectory = _record(path)
+    model, expected = _model(), []
+    for x, y in _batches():
+        weights = [v.numpy() for v in model.trainable_variables]
+        model.reset_metrics()
+        expected.append((weights, x, y, model.train_on_batch(x, y)))
+    rounds = list(trajectory)
+    assert len(trajectory) == len(rounds) == STEPS - START
+    assert [round.number for round in rounds] == list(range(START + 1, STEPS + 1))
+    for found, (weights, x, y, loss) in zip(rounds, expected[START:], strict=True):
+        for one, other in zip(found.weights, weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(found.x, x)
+        np.testing.assert_array_equal(found.y, y)
+        assert found.sample_weight is None
+        assert found.loss == pytest.approx(float(loss), rel=1e-6)
+        assert len(found.non_trainable_weights) == len(model.non_trainable_variables)
+
+
+def test_training_is_the_same_with_and_without_recording(path):
+    recorded, plain = _model(), _model()
+    kt.record(recorded, _batches(), path, steps=STEPS, verbose=0)
+    for x, y in _batches():
+        plain.train_on_batch(x, y)
+    for one, other in zip(recorded.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_reading_again_later(path):
+    _record(path)
+    again = kt.Trajectory(path)
+    assert len(again) == STEPS - START
+    rebuilt = keras.saving.deserialize_keras_object(again.model_config)
+    again.check_model(rebuilt)
+    assert next(iter(again)).number == START + 1
+
+
+def test_thinning_and_shards(path, monkeypatch):
+    monkeypatch.setattr(storage, "SHARD_ROUNDS", 2)
+    trajectory = _record(path, start=1, every=3)
+    assert [round.number for round in trajectory] == [2, 5, 8, 11]
+    assert len(list(path.glob("*.tfrecord"))) == 2
+
+
+def test_structured_batches_sample_weights_and_a_smaller_last_batch(path):
+    inputs = {"a": keras.Input((2,)), "b": keras.Input((3,))}
+    joined = keras.layers.Concatenate()([inputs["a"], inputs["b"]])
+    model = keras.Model(inputs, keras.layers.Dense(1)(joined))
+    model.compile("sgd", loss="mse")
+    batches = [
+        (
+            {"a": np.ones((n, 2), "float32"), "b": np.ones((n, 3), "float32")},
+            np.ones((n, 1)),
+            np.ones(n),
+        )
+        for n in (4, 4, 3)
+    ]
+    first, *_, last = kt.record(model, batches, path, steps=3, verbose=0)
+    assert set(first.x) == {"a", "b"}
+    assert last.x["b"].shape == (3, 3)
+    assert last.sample_weight.shape == (3,)
+
+
+def test_datasets_of_tensorflow(path):
+    x = tf.data.Dataset.from_tensor_slices(np.ones((16, 5), "float32"))
+    y = tf.data.Dataset.from_tensor_slices(np.zeros(16, "int64"))
+    dataset = tf.data.Dataset.zip((x, y)).batch(8)
+    trajectory = kt.record(_model(), dataset.repeat(), path, steps=5, verbose=0)
+    assert len(trajectory) == 5
+
+
+def test_dataset_that_ends_early_leaves_a_valid_trajectory(path):
+    with pytest.raises(ValueError, match="ended after 12 of 20 rounds.*repeat"):
+        _record(path, steps=20)
+    assert len(list(kt.Trajectory(path))) == STEPS - START
+
+
+def test_what_a_killed_process_wrote_stays_readable(path):
+    """The file of the shard in progress may end within a record."""
+    _record(path)
+    shard = storage.shard_path(path, 0)
+    shard.write_bytes(shard.read_bytes() + b"\x07half a record")
+    assert len(list(kt.Trajectory(path))) == STEPS - START
+
+
+def test_flipped_byte_names_file_and_record(path):
+    _record(path)
+    shard = storage.shard_path(path, 0)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match=r"rounds-00000.tfrecord is damaged at its record [3-6]"):
+        list(kt.Trajectory(path))
+    with pytest.raises(ValueError, match="is damaged"):
+        kt.taylor_optimum(kt.Trajectory(path), _model(), verbose=0)
+
+
+def test_truncated_file_is_told(path):
+    _record(path)
+    shard = storage.shard_path(path, 0)
+    shard.write_bytes(shard.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="damaged at its record 8"):
+        list(kt.Trajectory(path))
+
+
+def test_missing_shard_is_told(path, monkeypatch):
+    monkeypatch.setattr(storage, "SHARD_ROUNDS", 4)
+    _record(path)
+    storage.shard_path(path, 1).unlink()
+    with pytest.raises(ValueError, match="rounds-00001"):
+        list(kt.Trajectory(path))
+
+
+def test_another_model_is_refused(path):
+    trajectory = _record(path)
+    other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    other.compile(loss="mse")
+    with pytest.raises(ValueError, match="recorded from another model"):
+        kt.taylor_optimum(trajectory, other, verbose=0)
+
+
+def test_forward_pass_that_is_no_function_of_the_weights_is_refused(path):
+    class Noise(keras.layers.Layer):
+        def call(self, x):
+            return x + tf.random.normal(tf.shape(x))
+
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, keras.layers.Dense(3)(Noise()(inputs)))
+    model.compile("sgd", loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="is wrong|not a function"):
+        kt.record(model, _batches(), path, steps=STEPS, verbose=0)
+
+
+def test_bad_input(path, tmp_path):
+    for options in ({"start": 12}, {"start": -1}, {"every": 0}, {"steps": 0}):
+        with pytest.raises(ValueError, match="keep no round"):
+            _record(path, **options)
+    uncompiled = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="not compiled"):
+        kt.record(uncompiled, _batches(), path, steps=3)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(ValueError, match="not empty"):
+        _record(tmp_path / "full")
+    with pytest.raises(FileNotFoundError, match="holds no trajectory"):
+        kt.Trajectory(tmp_path / "full")
+
+
+def test_full_disk_leaves_a_valid_trajectory(path, monkeypatch):
+    original, count = storage.Writer.append, []
+
+    def append(self, structure):
+        count.append(1)
+        if len(count) > 5:
+            raise OSError(28, "No space left on device")
+        original(self, structure)
+
+    monkeypatch.setattr(storage.Writer, "append", append)
+    with pytest.raises(OSError, match="No space left"):
+        _record(path)
+    assert len(list(kt.Trajectory(path))) == 5
+
+
+def test_manifest_is_json_with_the_layout(path):
+    _record(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["first"] == START + 1
+    assert manifest["layout"]["items"]["x"]["shape"] == [None, 5]
+    shutil.rmtree(path)
