@@ -1,5 +1,7 @@
 """Layers `z = op(input, kernel) + bias`, then an activation, where `op` is linear in both."""
 
+import threading
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -17,6 +19,8 @@ def is_affine(layer):
     return (
         type(layer) in AFFINE_LAYERS
         and getattr(layer, "data_format", "channels_last") == "channels_last"
+        and getattr(layer, "padding", "valid") != "causal"
+        and not isinstance(layer.activation, keras.layers.Layer)
         and not getattr(layer, "lora_enabled", False)
         and getattr(layer, "quantization_mode", None) is None
     )
@@ -56,10 +60,11 @@ def tangent(layer, inputs, input_tangent=None, kernel_tangent=None, bias_tangent
 def call_capturing(layer, call):
     """Calls an affine layer by `call()` and returns its output and its pre-activation `z`."""
     captured = []
-    activation = layer.activation
+    activation, thread = layer.activation, threading.get_ident()
 
     def capture(z):
-        captured.append(z)
+        if threading.get_ident() == thread:
+            captured.append(z)
         return z if activation is None else activation(z)
 
     layer.activation = capture

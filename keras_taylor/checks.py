@@ -7,6 +7,8 @@ catches a missing part to rounding error, and against a finite difference, which
 that are no derivatives.
 """
 
+import functools
+import warnings
 import weakref
 from concurrent import futures
 
@@ -20,21 +22,25 @@ from keras_taylor.forward_mode import UnknownTensorError, hooked, leaf_layers
 
 EXAMPLES = 2
 # Stand-ins for dimensions that a model leaves open.
-IMAGE_LENGTH, SEQUENCE_LENGTH = 32, 8
+IMAGE_LENGTH, SEQUENCE_LENGTH = 32, 32
 ADJOINT_TOLERANCE = {"float64": 1e-8, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.3}
 DIFFERENCE_TOLERANCE = 0.2
 DIFFERENCE_STEPS = (1e-3, 1e-2, 1e-4, 1e-1)
 
+CONTROL_FLOW = {"If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"}
+
 _methods = weakref.WeakKeyDictionary()
 
 
-def method_of(model, x, training):
+def method_of(model, x, training, in_variables=False):
     """Returns the method of `keras_taylor.expansion` that suits a model, after a check.
 
     Args:
         model: A built model.
         x: Inputs, of which only shapes and dtypes matter while a graph is traced.
         training: Whether the model runs in training mode.
+        in_variables: Whether the model reads its weights from its variables, as in training, and
+            not from tensors: what control flow captures of them has no forward mode.
 
     Raises:
         ValueError: if the model has no trainable weights, or a layer is not differentiated right;
@@ -46,13 +52,16 @@ def method_of(model, x, training):
             "`trainable = True` on the layers to look at"
         )
     known = _methods.setdefault(model, {})
-    # A layer that is frozen or thawed later changes what is differentiated.
-    key = (training, tuple(v.path for v in model.trainable_variables))
+    # A layer that is frozen or thawed later changes what is differentiated, and inputs of another
+    # dtype are cast on their way to the first layer.
+    trainable = tuple(v.path for v in model.trainable_variables)
+    kinds = tuple((t.dtype, len(t.shape)) for t in keras.tree.flatten(x) if t is not None)
+    key = (training, in_variables, trainable, kinds)
     if key not in known:
         # A thread of its own is outside of all graphs, tapes and scopes that we are called in.
         with futures.ThreadPoolExecutor(1) as executor:
-            example = keras.tree.map_structure(_example, x)
-            known[key] = executor.submit(_checked_method, model, example, training).result()
+            arguments = (model, _examples(model, x), training, in_variables)
+            known[key] = executor.submit(_checked_method, *arguments).result()
     return known[key]
 
 
@@ -68,25 +77,63 @@ def stateless_forward(model, weights, x, training):
     return forward
 
 
-def _checked_method(model, x, training):
-    x = keras.tree.map_structure(ops.convert_to_tensor, x)
-    if _is_recurrent(model):
-        method = "reverse"
+def _checked_method(model, probes, training, in_variables):
+    """Returns the first method that is right on the first probe with finite outputs."""
+    for probe in probes:
+        x = keras.tree.map_structure(ops.convert_to_tensor, probe)
+        weights = backend.snapshot(model.trainable_variables)
+        outputs = stateless_forward(model, weights, x, training)()
+        if all(np.isfinite(np.asarray(output, "float64")).all() for output in outputs):
+            return _right_method(model, x, training, in_variables)
+    warnings.warn(
+        f"the derivative of model {model.name!r} could not be checked: its outputs for made-up "
+        "inputs are not finite",
+        stacklevel=2,
+    )
+    return "reverse" if _is_recurrent(model) else "whole"
+
+
+def _right_method(model, x, training, in_variables):
+    if _is_recurrent(model) or (in_variables and _has_control_flow(model, x, training)):
+        methods = ["reverse"]
     else:
-        method = "layerwise" if _is_traceable(model, x, training) else "whole"
+        methods = ["layerwise", "whole"] if _is_traceable(model, x, training) else ["whole"]
+    for method in methods:
+        if _is_right(method, model, x, training, in_variables):
+            return method
+    culprits = _wrong_layers(model, x, training)
+    # Loops and conditions have no forward mode in a graph, whichever layer they are in.
+    if not culprits and _is_right("reverse", model, x, training, in_variables):
+        return "reverse"
+    raise ValueError(_message(model, culprits))
+
+
+def _is_right(method, model, x, training, in_variables):
+    """Tells whether a method's product agrees with the gradient and with a difference."""
     weights = backend.snapshot(model.trainable_variables)
     tangents = _random_like(weights, seed=1)
-    forward = stateless_forward(model, weights, x, training)
-    _, (found,) = expansion.expand(method, model, forward, [tangents], weights, x)
-    outputs, pull = expansion.pullback(forward, weights)
+
+    @tf.function(autograph=False)
+    def both(x, upstream):
+        read = [v.value for v in model.trainable_variables] if in_variables else weights
+        # In a graph that does not know x, as in training: nothing would be missing of loops that
+        # are Python's, and of conditions that are decided while they are traced.
+        forward = stateless_forward(model, read, x, training)
+        # Under a tape, too, as in training: it changes what control flow records.
+        with tf.GradientTape(persistent=True):
+            _, (found,) = expansion.expand(method, model, forward, [tangents], read, x)
+        return found, expansion.pullback(forward, read)[1](upstream)
+
+    outputs = stateless_forward(model, weights, x, training)()
     upstream = _random_like(outputs, seed=2)
-    adjoint = _inner(pull(upstream), tangents)
+    try:
+        found, gradients = both(x, upstream)
+    except (ValueError, LookupError, NotImplementedError):
+        return False  # TensorFlow has no such derivative.
+    adjoint = _inner(gradients, tangents)
     tolerance = max(ADJOINT_TOLERANCE[dtype] for dtype in _dtypes(model))
-    size = _norm(found) + abs(adjoint)
-    right = abs(_inner(upstream, found) - adjoint) <= tolerance * size
-    if not right or not _agrees_with_difference(model, x, training, weights, tangents, found):
-        raise ValueError(_message(model, x, training))
-    return method
+    is_adjoint = abs(_inner(upstream, found) - adjoint) <= tolerance * (_norm(found) + abs(adjoint))
+    return is_adjoint and _agrees_with_difference(model, x, training, weights, tangents, found)
 
 
 def _agrees_with_difference(model, x, training, weights, tangents, found):
@@ -113,8 +160,7 @@ def _moved(weights, tangents, length):
     return [w + ops.cast(length, w.dtype) * t for w, t in zip(weights, tangents, strict=True)]
 
 
-def _message(model, x, training):
-    culprits = _wrong_layers(model, x, training)
+def _message(model, culprits):
     where = f"layer {', '.join(map(repr, culprits))}" if culprits else "an operation between layers"
     return (
         f"the Jacobian-vector product of model {model.name!r} is wrong: TensorFlow differentiates "
@@ -126,7 +172,8 @@ def _message(model, x, training):
 def _wrong_layers(model, x, training):
     """Returns the names of the layers whose own derivative fails the check."""
     calls = []
-    with hooked(leaf_layers(model), lambda layer, call: _noting(layer, call, calls)):
+    hooks = hooked(leaf_layers(model), lambda layer, call: _noting(layer, call, calls))
+    with keras.StatelessScope(), hooks:
         model(x, **expansion.call_options(model, training))
     return [layer.name for layer, call, args, kwargs in calls if _is_wrong(call, args, kwargs)]
 
@@ -140,13 +187,19 @@ def _noting(layer, call, calls):
 
 
 def _is_wrong(call, args, kwargs):
+    try:
+        return _is_wrong_forward(call, args, kwargs)
+    except (NotImplementedError, LookupError):
+        return True  # There is no forward mode at all.
+
+
+def _is_wrong_forward(call, args, kwargs):
     flat = keras.tree.flatten((args, kwargs))
     moving = list({id(t): t for t in flat if tf.is_tensor(t) and t.dtype.is_floating}.values())
     if not moving:
         return False
     tangents = _random_like(moving, seed=3)
-    state = keras.StatelessScope()
-    with state, tf.GradientTape() as tape:
+    with keras.StatelessScope(), tf.GradientTape() as tape:
         tape.watch(moving)
         with tf.autodiff.ForwardAccumulator(moving, tangents) as accumulator:
             outputs = [t for t in keras.tree.flatten(call(*args, **kwargs)) if t.dtype.is_floating]
@@ -171,18 +224,54 @@ def _is_traceable(model, x, training):
 
 
 def _is_recurrent(model):
+    # Private, since a recurrent layer may be inside of another, which has no public list of them.
     recurrent = (keras.layers.RNN, keras.layers.Bidirectional)
-    return any(isinstance(layer, recurrent) for layer in leaf_layers(model))
+    return any(isinstance(layer, recurrent) for layer in model._flatten_layers())
 
 
-def _example(tensor):
-    """Returns an array of noise like a tensor, with two examples; zeros where it has integers."""
+def _has_control_flow(model, x, training):
+    """Tells whether loops or conditions are left in the graph of a model.
+
+    What they capture of a variable is its handle and not its value, so that in training their
+    tangents are missing without a word, even where the check passes.
+    """
+
+    @tf.function(autograph=False)
+    def run(x):
+        return stateless_forward(model, [v.value for v in model.trainable_variables], x, training)()
+
+    kinds = {operation.type for operation in run.get_concrete_function(x).graph.get_operations()}
+    return bool(kinds & CONTROL_FLOW)
+
+
+def _examples(model, x):
+    """Returns inputs to probe a model with: like x, with noise, and with positive noise."""
+    declared = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    batch = next((t.shape[0] for t in declared if t.shape[0] is not None), EXAMPLES)
+    return [
+        keras.tree.map_structure(functools.partial(_example, batch=batch, noise=noise), x)
+        for noise in (_noise, _positive_noise)
+    ]
+
+
+def _noise(shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+def _positive_noise(shape):
+    return np.random.default_rng(0).uniform(0.1, 1, size=shape)
+
+
+def _example(tensor, batch, noise):
+    """Returns an array like a tensor: noise, or ones where it has integers (valid as ids)."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     open_length = IMAGE_LENGTH if len(tensor.shape) >= 4 else SEQUENCE_LENGTH
-    shape = [EXAMPLES, *(open_length if n is None else n for n in tuple(tensor.shape)[1:])]
+    shape = [batch, *(open_length if n is None else n for n in tuple(tensor.shape)[1:])]
+    if dtype == "string":
+        return np.full(shape, "1")
     if not dtype.startswith(("float", "bfloat")):
-        return np.zeros(shape, dtype)
-    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+        return np.ones(shape, dtype)
+    return noise(shape).astype(dtype)
 
 
 def _random_like(tensors, seed):

@@ -87,22 +87,20 @@ def call_options(model, training):
 
 
 def _expand_whole(model, forward, parts, primals):
-    # What the model changes (moving averages, seeds) it may change once only.
+    # All parts but the first run in a scope, before it: what the model changes (moving averages,
+    # seeds) and adds (losses), it does once. Weights are read from the primals there too.
     variables = model.non_trainable_variables
     state = list(zip(variables, backend.snapshot(variables), strict=True))
-    state += [(variable, variable.value) for variable in model.trainable_variables]
-    outputs, found = None, []
-    for part in parts:
-        pairs = [pair for pair in zip(primals, part, strict=True) if pair[1] is not None]
-        scope = contextlib.nullcontext() if outputs is None else keras.StatelessScope(state)
-        with (
-            scope,
-            tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True))) as accumulator,
-        ):
-            again = forward()
-        outputs = again if outputs is None else outputs
-        found.append([accumulator.jvp(output) for output in again])
-    return outputs, found
+    state += list(zip(model.trainable_variables, primals, strict=True))
+    found = []
+    for number in reversed(range(len(parts))):
+        pairs = [pair for pair in zip(primals, parts[number], strict=True) if pair[1] is not None]
+        scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
+        accumulator = tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True)))
+        with scope, accumulator:
+            outputs = forward()
+        found.append([accumulator.jvp(output) for output in outputs])
+    return outputs, found[::-1]
 
 
 def _expand_reverse(forward, parts, primals):

@@ -11,11 +11,14 @@ tangent a part, and parts that do not move cost nothing.
 
 import contextlib
 import functools
+import threading
 
 import keras
 import tensorflow as tf
 
 from keras_taylor import affine, backend, pooling
+
+_one_at_a_time = threading.RLock()
 
 
 class UnknownTensorError(Exception):
@@ -60,7 +63,11 @@ class Trace:
             UnknownTensorError: if no layer made the tensor.
         """
         if id(tensor) not in self._known:
-            raise UnknownTensorError
+            raise UnknownTensorError(
+                f"a layer was given a tensor of shape {tuple(tensor.shape)} that no layer made, "
+                "though none was when the model was checked: call the model on tensors of the "
+                "shapes and dtypes that it declares"
+            )
         return self._known[id(tensor)][1]
 
     def _know(self, tensor, tangents):
@@ -126,25 +133,28 @@ class Trace:
         return self._parts[part].get(id(layer.bias)) if layer.use_bias else None
 
     def _run_any(self, layer, call, pairs):
-        # What the layer changes (moving averages, seeds) it may change once only.
-        variables = layer.non_trainable_variables
-        state = list(zip(variables, backend.snapshot(variables), strict=True))
-        state += [(variable, variable.value) for variable in layer.trainable_variables]
-        outputs, found = None, []
-        for number, part in enumerate(self._parts):
-            primals = [(tensor, tangents[number]) for tensor, tangents in pairs]
-            primals += [(v.value, part.get(id(v))) for v in layer.trainable_variables]
-            primals = [pair for pair in primals if pair[1] is not None]
-            if not primals and outputs is not None:
-                found.append(None)
-                continue
-            scope = contextlib.nullcontext() if outputs is None else keras.StatelessScope(state)
-            with scope, _accumulator(primals) as accumulator:
-                again = call()
-            outputs = again if outputs is None else outputs
-            found.append((again, accumulator))
-        self._know_run(outputs, found)
+        # All parts but the first run in a scope, before it: what the layer changes (moving
+        # averages, seeds) and adds (losses), it does once.
+        state = list(zip(layer.variables, backend.snapshot(layer.variables), strict=True))
+        found = []
+        for number in reversed(range(len(self._parts))):
+            scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
+            with scope:
+                primals = self._primals(number, layer, pairs)
+                if number and not primals:
+                    found.append(None)
+                    continue
+                with _accumulator(primals) as accumulator:
+                    outputs = call()
+            found.append((outputs, accumulator))
+        self._know_run(outputs, found[::-1])
         return outputs
+
+    def _primals(self, number, layer, pairs):
+        part = self._parts[number]
+        primals = [(tensor, tangents[number]) for tensor, tangents in pairs]
+        primals += [(v.value, part.get(id(v))) for v in layer.trainable_variables]
+        return [pair for pair in primals if pair[1] is not None]
 
     def _know_run(self, outputs, found):
         """Notes the tangents of outputs that each part has computed again for itself."""
@@ -165,14 +175,32 @@ def cached_logits(output):
 
 @contextlib.contextmanager
 def hooked(layers, wrap):
-    """Context in which each layer calls `wrap(layer, call)` in place of its `call`."""
-    for layer in layers:
-        layer.call = wrap(layer, layer.call)
-    try:
-        yield
-    finally:
+    """Context in which each layer calls `wrap(layer, call)` in place of its `call`.
+
+    It does so in this thread; other threads find the layers as they were, and wait with hooks of
+    their own.
+    """
+    with _one_at_a_time:
+        own = {id(layer): vars(layer).get("call") for layer in layers}
         for layer in layers:
-            del layer.call
+            layer.call = _in_this_thread(wrap(layer, layer.call), layer.call)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                del layer.call
+                if own[id(layer)] is not None:
+                    layer.call = own[id(layer)]
+
+
+def _in_this_thread(function, otherwise):
+    thread = threading.get_ident()
+
+    def chosen(*args, **kwargs):
+        run = function if threading.get_ident() == thread else otherwise
+        return run(*args, **kwargs)
+
+    return chosen
 
 
 def leaf_layers(model):

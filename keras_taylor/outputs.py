@@ -9,6 +9,7 @@ import functools
 import warnings
 
 import keras
+import tensorflow as tf
 from keras import losses, ops
 
 # The compiled loss has no public way to be evaluated apart from penalties and its own metrics, nor
@@ -30,7 +31,6 @@ CONVEX_FUNCTIONS = {
     losses.huber,
     losses.log_cosh,
     losses.poisson,
-    losses.kl_divergence,
     losses.hinge,
     losses.squared_hinge,
     losses.categorical_hinge,
@@ -109,7 +109,7 @@ class OutputLoss:
             self._loss.build(y, outputs)
         for loss in self.losses():
             if not is_convex(loss):
-                _warn_not_convex(loss.name)
+                _warn_not_convex(loss.name, _function(loss) or type(loss))
 
     def _loss_of(self, path):
         found = [loss for at, loss, _, _ in self._loss._flat_losses if tuple(at) == path]
@@ -118,7 +118,8 @@ class OutputLoss:
 
 def is_convex(loss):
     """Tells whether a Keras loss is known to be convex in the output that is expanded."""
-    return _function(loss) in CONVEX_FUNCTIONS or getattr(loss, "convex_in_output", False)
+    declared = (getattr(one, "convex_in_output", False) for one in (loss, _function(loss)))
+    return _function(loss) in CONVEX_FUNCTIONS or any(declared)
 
 
 def is_quadratic(loss):
@@ -155,11 +156,20 @@ def _point(path, output, loss):
 
 
 def _prediction(loss, output, point):
-    point = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else point.dtype)
+    prediction = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else "float64")
     if _function(loss) in CROSS_ENTROPIES and cached_logits(output) is not None:
         # Keras' activations leave the logits at the probability, for the loss to compute with.
-        return CROSS_ENTROPIES[_function(loss)](point)
-    return point
+        prediction = CROSS_ENTROPIES[_function(loss)](prediction)
+    mask = getattr(output, "_keras_mask", None)
+    if mask is not None:
+        # A layer that masks leaves the mask at its output, for the loss to weight with; the tensor
+        # may be one that others hold too.
+        logits = cached_logits(prediction)
+        prediction = tf.identity(prediction)
+        prediction._keras_mask = mask
+        if logits is not None:
+            prediction._keras_logits = logits
+    return prediction
 
 
 def _flat_with_paths(outputs):
@@ -167,7 +177,8 @@ def _flat_with_paths(outputs):
 
 
 @functools.cache
-def _warn_not_convex(name):
+def _warn_not_convex(name, kind):
+    del kind  # Another loss of the same name is another warning.
     warnings.warn(
         f"loss {name!r} is not known to be convex in the model's output: its Taylor loss may not "
         "be convex in the comparator, and bounds and certificates may not hold. If it is convex, "

@@ -4,10 +4,13 @@ import collections
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 from keras import ops
 
+# A kernel of a depthwise layer under Keras' own name, or of a separable one.
+DEPTHWISE = re.compile(r"(^|/)depthwise_(kernel$|conv[12]d(_\d+)?/[^/]+$)")
 SCOPES = ("network", "layers", "units")
 
 
@@ -40,8 +43,8 @@ class Scopes:
     units of each number in turn.
 
     A kernel counts as depthwise if its layer has a vector as long as its last two axes together,
-    or if "depthwise" is part of its path; a depthwise layer that is renamed and has no bias is
-    cut along its last axis alone, since weights do not know the class of their layer.
+    or if its layer has the name that Keras gives a depthwise one; a depthwise layer that is renamed
+    and has no bias is cut along its last axis alone, since weights do not know their layer's class.
 
     Vectors over all units hold one layer after the other. Weights are computed with as matrices
     `(rows, columns)`, one for each of `pieces`, where each column belongs to one unit: a matrix for
@@ -293,7 +296,7 @@ def _units(weight, vector_lengths):
         return 1
     if len(shape) >= 3:
         flattened = shape[-2] * shape[-1]
-        is_named = "depthwise" in weight.path
+        is_named = bool(DEPTHWISE.search(weight.path))
         if is_named or (flattened in vector_lengths and shape[-1] not in vector_lengths):
             return flattened
     return shape[-1]

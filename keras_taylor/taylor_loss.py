@@ -157,7 +157,7 @@ class Batch:
         self.scopes = Scopes(model.trainable_variables)
         self.weights = weights or backend.snapshot(model.trainable_variables)
         self._state = state if weights else backend.snapshot(model.non_trainable_variables)
-        self._run = self._tape = None
+        self._run = self._tape = self._penalty = None
 
     def checked(self, arrays, what):
         """Returns arrays shaped like the weights as tensors of the weights' dtypes.
@@ -284,11 +284,13 @@ class Batch:
 
     def penalty(self):
         """Returns the sum of the model's penalties and its gradient, a list like the weights."""
-        with tf.GradientTape() as tape:
-            tape.watch(self.weights)
-            self.forward()
-            total = sum(ops.sum(penalty) for penalty in self._run[1])
-        return total, expansion.gradients(tape, total, self.weights)
+        if self._penalty is None:
+            with tf.GradientTape() as tape:
+                tape.watch(self.weights)
+                self.forward()
+                total = sum(ops.sum(penalty) for penalty in self._run[1])
+            self._penalty = total, expansion.gradients(tape, total, self.weights)
+        return self._penalty
 
 
 def _check_built(model):
@@ -308,15 +310,22 @@ def _tensors(values):
 def _inputs(model, x):
     """Returns inputs as tensors of the dtype that the model would cast them to itself."""
     declared = keras.tree.flatten(getattr(model, "inputs", None) or [])
-    flat = [ops.convert_to_tensor(tensor) for tensor in keras.tree.flatten(x)]
-    dtypes = [tensor.dtype for tensor in declared] or [model.compute_dtype] * len(flat)
+    if isinstance(x, dict):
+        dtypes = {tensor.name: tensor.dtype for tensor in declared}
+        return {name: _input(value, dtypes.get(name)) for name, value in x.items()}
+    flat = keras.tree.flatten(x)
+    dtypes = [tensor.dtype for tensor in declared]
     if len(dtypes) != len(flat):
-        raise ValueError(f"model {model.name!r} has {len(dtypes)} inputs, received {len(flat)}")
-    cast = [
-        ops.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
-        for tensor, dtype in zip(flat, dtypes, strict=True)
-    ]
+        dtypes = [model.compute_dtype] * len(flat)
+    cast = [_input(value, dtype) for value, dtype in zip(flat, dtypes, strict=True)]
     return keras.tree.pack_sequence_as(x, cast)
+
+
+def _input(value, dtype):
+    tensor = keras.tree.map_structure(ops.convert_to_tensor, value)
+    if dtype is None or not tf.is_tensor(tensor) or not tensor.dtype.is_floating:
+        return tensor
+    return ops.cast(tensor, dtype)
 
 
 def _added(gradient, slopes):

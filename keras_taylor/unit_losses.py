@@ -21,6 +21,8 @@ from keras_taylor.forward_mode import hooked, leaf_layers
 # Numbers in a chunk of tangents, and the outputs up to which a vector-product each is faster.
 CHUNK_ELEMENTS = 2**24
 FEW_OUTPUTS = 64
+# What is assumed of a length that is open while a graph is traced, to bound memory.
+OPEN_LENGTH = 128
 # Layers that treat each example by itself. BatchNormalization in training mode does not.
 EXAMPLE_WISE = (
     *affine.AFFINE_LAYERS,
@@ -77,10 +79,10 @@ def _unit_by_unit(batch, displacement, layer):
 
 def _largest(batch, part):
     """Returns how many numbers the largest tangent of one unit has."""
-    examples = ops.shape(keras.tree.flatten(batch.x)[0])[0] or 1
+    examples = keras.tree.flatten(batch.x)[0].shape[0] or OPEN_LENGTH
     weights = [math.prod(tensor.shape) for tensor in part if tensor is not None]
     activations = [
-        examples * math.prod(length or 1 for length in tuple(tensor.shape)[1:])
+        examples * math.prod(length or OPEN_LENGTH for length in tuple(tensor.shape)[1:])
         for layer in leaf_layers(batch.model)
         if layer._inbound_nodes
         for tensor in keras.tree.flatten(layer.output)
@@ -113,6 +115,8 @@ def _through_preactivations(batch, displacement):
         tape.watch(batch.weights)
         with hooked(leaf_layers(batch.model), lambda *pair: _recorder(*pair, records)):
             points = batch.forward()
+        if any(None in tuple(point.shape)[1:] for point in points):
+            return {}
         flat = ops.concatenate([_by_example(point) for point in points], axis=1)
     outputs = int(flat.shape[1])
     groups = _by_key(batch, records)
@@ -153,10 +157,20 @@ def _losses(batch, points, tangents, units):
 
 def _is_example_wise(batch):
     def is_example_wise(layer):
-        is_normalization = isinstance(layer, layers.BatchNormalization) and not batch.training
-        return isinstance(layer, EXAMPLE_WISE) or is_normalization
+        is_still = type(layer) is layers.BatchNormalization and not batch.training
+        is_known = type(layer) in EXAMPLE_WISE and not _is_along_examples(layer)
+        return is_still or is_known
 
     return batch.method == "layerwise" and all(map(is_example_wise, leaf_layers(batch.model)))
+
+
+def _is_along_examples(layer):
+    """Tells whether a layer's axis may be that of the examples, or its activation is unknown."""
+    axes = getattr(layer, "axis", -1)
+    axes = axes if isinstance(axes, (list, tuple)) else [axes]
+    activation = getattr(layer, "activation", None)
+    is_known = activation is None or activation in vars(keras.activations).values()
+    return not is_known or any(axis == 0 or axis < -1 for axis in axes)
 
 
 def _recorder(layer, call, records):

@@ -32,7 +32,8 @@ class Average:
     """The mean of the iterates `W^1 .. W^n`, this round's included."""
 
     def __init__(self, variables):
-        self.variables = [_like(variable, "average") for variable in variables]
+        # Float64: at a million rounds, the share of one is lost in float32.
+        self.variables = [_like(variable, "average", "float64") for variable in variables]
 
     def start(self, variables):
         """Does nothing: the mean starts with the first round."""
@@ -42,8 +43,8 @@ class Average:
         means = []
         for mean, weight in zip(self.variables, weights, strict=True):
             share = ops.cast(count + 1, mean.dtype)
-            mean.assign_add((weight - mean) / share)
-            means.append(ops.convert_to_tensor(mean))
+            mean.assign_add((ops.cast(weight, mean.dtype) - mean) / share)
+            means.append(ops.cast(mean, weight.dtype))
         return means
 
     def config(self):
@@ -56,11 +57,18 @@ class Given:
 
     def __init__(self, variables, arrays):
         self.variables = [_like(variable, "given") for variable in variables]
-        for kept, array in zip(self.variables, _checked(arrays, variables), strict=True):
-            kept.assign(array)
+        if arrays is not None:
+            for kept, array in zip(self.variables, _checked(arrays, variables), strict=True):
+                kept.assign(array)
+        self.is_loaded = arrays is not None
 
     def start(self, variables):
-        """Does nothing: the arrays are there."""
+        """Checks that the arrays are there."""
+        if not self.is_loaded:
+            raise ValueError(
+                "the comparator's arrays are not loaded: they are saved with the model's weights, "
+                "not in its config. Load the whole model, or make it anew with the arrays"
+            )
 
     def at(self, weights, count):
         """Returns the comparator, the same for each round."""
@@ -89,8 +97,6 @@ def made(comparator, variables):
 
 
 def _made(value, variables):
-    if value is None:
-        value = [np.zeros(tuple(variable.shape)) for variable in variables]
     if isinstance(value, str):
         if value not in KINDS:
             raise ValueError(
@@ -120,8 +126,8 @@ def _checked(arrays, variables):
     return arrays
 
 
-def _like(variable, name):
+def _like(variable, name, dtype=None):
     # A variable of no layer: the weights of the model stay what they are.
     return keras.Variable(
-        np.zeros(tuple(variable.shape)), dtype=variable.dtype, trainable=False, name=name
+        np.zeros(tuple(variable.shape)), dtype=dtype or variable.dtype, trainable=False, name=name
     )

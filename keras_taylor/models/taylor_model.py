@@ -1,5 +1,7 @@
 """A functional model that logs its exact Taylor loss and regret while it trains."""
 
+import copy
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -33,7 +35,7 @@ class TaylorModel(keras.Model):
             of the iterates, this round's included), arrays shaped like the trainable variables, or
             a dictionary of several of these by name, which are logged as `taylor_loss_<name>` and
             `taylor_regret_<name>`.
-        name: Name of the model.
+        **kwargs: `name` and `trainable`, as of `keras.Model`.
 
     Raises:
         ValueError: if the comparator is none of these, the model has no trainable weights, or is
@@ -53,9 +55,12 @@ class TaylorModel(keras.Model):
     formulas are a reconstruction.
     """
 
-    def __init__(self, inputs, outputs, comparator="initial", name=None):
-        super().__init__(inputs, outputs, name=name)
+    def __init__(self, inputs, outputs, comparator="initial", **kwargs):
+        super().__init__(inputs, outputs, **kwargs)
         self._taylor = _Taylor(self, comparator)
+        # A saved part of its own, so that weights travel between this and the plain model; past
+        # Keras' tracking, which would count it among the layers.
+        object.__setattr__(self, "taylor_state", _State(self._taylor))
 
     @classmethod
     def from_model(cls, model, comparator="initial"):
@@ -68,7 +73,7 @@ class TaylorModel(keras.Model):
         Raises:
             ValueError: if the model is a subclass of `keras.Model` with a `call` of its own.
         """
-        if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
+        if not isinstance(model, keras.Sequential) and not _is_functional(model):
             raise ValueError(
                 f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
                 "the graph of layers. Write it as a functional model, or call "
@@ -91,7 +96,8 @@ class TaylorModel(keras.Model):
     def average_taylor_loss(self, name=""):
         """Returns the mean Taylor loss over the rounds since tracking started, a float64 scalar.
 
-        NaN before the first round. Beside it, the metric is the mean over the present epoch.
+        NaN before the first round; values that are not finite are left out. Beside it, the metric
+        is the mean over the present epoch.
 
         Args:
             name: Name of the comparator, where there are several.
@@ -114,6 +120,8 @@ class TaylorModel(keras.Model):
         return [*super().metrics, *own]
 
     def train_step(self, data):
+        # Eagerly, data may come as arrays, of which Keras would make tensors later.
+        data = keras.tree.map_structure(_tensor, data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         step = self._taylor.step(self, x, y)
         self._taylor.current = step
@@ -140,17 +148,6 @@ class TaylorModel(keras.Model):
             self._taylor.current.loss = loss
         return loss
 
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        for index, variable in enumerate(self._taylor.variables()):
-            store[f"taylor_{index}"] = variable.numpy()
-
-    def load_own_variables(self, store):
-        kept = {name: store[name] for name in store.keys() if not name.startswith("taylor_")}  # noqa: SIM118
-        super().load_own_variables(kept)
-        for index, variable in enumerate(self._taylor.variables()):
-            variable.assign(store[f"taylor_{index}"])
-
     def get_config(self):
         plain = keras.Model(self.input, self.output, name=self.name)
         return {
@@ -160,8 +157,34 @@ class TaylorModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        # Keras changes the nested config while it reads it.
+        config = copy.deepcopy(config)
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls.from_model(model, config["comparator"])
+
+
+def _is_functional(model):
+    """Tells whether a model is a graph of layers, run as such."""
+    functional = next((c for c in type(model).__mro__ if c.__name__ == "Functional"), None)
+    own = type(model).call
+    return functional is not None and own in (functional.call, TaylorModel.call)
+
+
+class _State(keras.layers.Layer):
+    """Saves and loads what a TaylorModel keeps beside its weights."""
+
+    def __init__(self, taylor):
+        super().__init__(name="taylor_state")
+        object.__setattr__(self, "_taylor", taylor)
+
+    def save_own_variables(self, store):
+        for index, variable in enumerate(self._taylor.variables()):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store):
+        # A plain model's file has nothing to load.
+        if len(store.keys()):
+            self._taylor.load([store[str(index)] for index in range(len(store.keys()))])
 
 
 class _Taylor:
@@ -169,12 +192,18 @@ class _Taylor:
 
     def __init__(self, model, comparator):
         self.current = None
+        self._comparator = comparator
+        self._tracked = _paths(model)
         self._comparators = comparators.made(comparator, model.trainable_variables)
         self._count = keras.Variable(0, dtype="int64", trainable=False, name="rounds")
-        self._sums = {
-            name: keras.Variable(0.0, dtype="float64", trainable=False, name="taylor_loss_sum")
-            for name in self._comparators
-        }
+        # Sum and number of the Taylor losses that are finite, for each comparator.
+        self._sums, self._counts = (
+            {
+                name: keras.Variable(0, dtype=dtype, trainable=False, name="taylor_loss_sum")
+                for name in self._comparators
+            }
+            for dtype in ("float64", "int64")
+        )
         self._metrics = {
             name: tuple(
                 keras.metrics.Mean(name=f"{kind}_{name}" if name else kind)
@@ -190,11 +219,27 @@ class _Taylor:
     def variables(self):
         """Returns what has to be saved so that training goes on as if it had not stopped."""
         kept = [v for comparator in self._comparators.values() for v in comparator.variables]
-        return [self._count, *self._sums.values(), *kept]
+        return [*self._totals(), *kept]
+
+    def _totals(self):
+        return [self._count, *self._sums.values(), *self._counts.values()]
+
+    def load(self, arrays):
+        """Takes what `variables` held when the model was saved."""
+        variables = self.variables()
+        if len(arrays) != len(variables):
+            raise ValueError(
+                f"the saved TaylorModel has {len(arrays)} variables beside its weights, this one "
+                f"{len(variables)}: expected the same comparators"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        for comparator in self._comparators.values():
+            comparator.is_loaded = True
 
     def restart(self, model):
         """Forgets all rounds and starts from the present weights."""
-        for variable in self.variables()[: 1 + len(self._sums)]:
+        for variable in self._totals():
             variable.assign(ops.zeros_like(variable))
         self.start(model)
 
@@ -204,7 +249,7 @@ class _Taylor:
             raise ValueError(
                 f"unknown comparator {name!r}: expected one of {', '.join(map(repr, self._sums))}"
             )
-        return average(self._sums[name], self._count)
+        return average(self._sums[name], self._counts[name])
 
     def config(self):
         """Returns the comparators as `keras_taylor.models.comparators.made` takes them."""
@@ -213,13 +258,25 @@ class _Taylor:
 
     def start(self, model):
         """Lets the comparators take the weights of the first round, if none has run yet."""
+        if self._tracked != _paths(model):
+            self._thaw(model)
         if int(self._count) == 0:
             for comparator in self._comparators.values():
                 comparator.start(model.trainable_variables)
 
+    def _thaw(self, model):
+        """Follows a model whose layers were frozen or thawed before the first round."""
+        if int(self._count):
+            raise ValueError(
+                f"the trainable weights of model {model.name!r} changed after its first round: "
+                "make a new TaylorModel of it"
+            )
+        self._comparators = comparators.made(self._comparator, model.trainable_variables)
+        self._tracked = _paths(model)
+
     def step(self, model, x, y):
         """Returns a step towards the comparators of this round."""
-        method = checks.method_of(model, x, training=True)
+        method = checks.method_of(model, x, training=True, in_variables=True)
         weights = backend.snapshot(model.trainable_variables)
         parts = []
         for comparator in self._comparators.values():
@@ -234,9 +291,20 @@ class _Taylor:
         values = step.taylor_losses(y, sample_weight)
         for name, value in zip(self._metrics, values, strict=True):
             loss, regret = self._metrics[name]
-            self._sums[name].assign_add(ops.cast(value, "float64"))
+            value = ops.cast(value, step.loss.dtype)
+            is_finite = ops.isfinite(value)
+            self._sums[name].assign_add(ops.cast(ops.where(is_finite, value, 0.0), "float64"))
+            self._counts[name].assign_add(ops.cast(is_finite, "int64"))
             loss.update_state(value, sample_weight=examples)
             regret.update_state(step.loss - value, sample_weight=examples)
+
+
+def _tensor(value):
+    return None if value is None else ops.convert_to_tensor(value)
+
+
+def _paths(model):
+    return [variable.path for variable in model.trainable_variables]
 
 
 class _Step:

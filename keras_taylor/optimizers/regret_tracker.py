@@ -1,5 +1,6 @@
 """An optimizer wrapper that tracks linear regret while a model trains."""
 
+import numbers
 import threading
 import weakref
 
@@ -65,7 +66,8 @@ class RegretTracker(OptimizerWrapper):
     """
 
     def __init__(self, inner_optimizer, radius=None, name=None):
-        if radius is not None and not 0 < radius < float("inf"):
+        is_number = isinstance(radius, numbers.Real)
+        if radius is not None and not (is_number and 0 < radius < float("inf")):
             raise ValueError(
                 f"radius must be a positive number or None (the distance travelled), "
                 f"received {radius!r}"

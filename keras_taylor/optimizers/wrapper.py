@@ -1,4 +1,4 @@
-"""What all wrappers of optimizers share: to the outside they are the wrapped optimizer."""
+"""What all wrappers of optimizers share: `fit` and callbacks see the wrapped optimizer."""
 
 import copy
 
@@ -9,8 +9,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     """Base of optimizers that wrap another one; abstract.
 
     Learning rate, iterations, loss scaling, moving averages of weights and exclusions from weight
-    decay are those of `inner_optimizer`. Subclasses say in `before_update` what they do with the
-    gradients before the inner optimizer applies them.
+    decay are those of `inner_optimizer`; its other attributes are reached through it. Subclasses
+    say in `before_update` what they do with the gradients before the inner optimizer applies them.
     """
 
     def __init__(self, inner_optimizer, name=None):

@@ -149,3 +149,8 @@ def test_other_shapes_are_refused():
         scopes.check_shapes(weights[:-1], "comparator")
     with pytest.raises(ValueError, match="expected shapes"):
         scopes.check_shapes([*weights[:-1], np.zeros(5)], "comparator")
+
+
+def test_a_name_alone_does_not_make_a_kernel_depthwise():
+    scopes = _built((8, 8, 2), layers.Conv2D(4, 3, use_bias=False, name="after_depthwise"))
+    assert scopes.layers == {"after_depthwise": 4}
