@@ -37,30 +37,32 @@ def is_reachable(tensor):
 def observable(tensor):
     """Returns a tensor equal to the given one, reading which leaves a graph's rewrites alone.
 
-    Where a product has one reader only, TensorFlow's graph optimizer may multiply its factors in
-    another order, so that a second reader would change the last bit of what the first one gets:
-    plain SGD with a gradient that ends in a product (the gamma of BatchNormalization) came out
-    different. Such products are therefore made again for the second reader.
+    Where a sum or product has one reader only, TensorFlow and XLA may multiply its factors in
+    another order or fuse it into what reads it, so that a second reader would change the last bit
+    of what the first one gets: plain SGD came out different with a gradient that ends in a product
+    (the gamma of BatchNormalization), RMSprop under XLA with one that ends in a sum (a kernel with
+    a regulariser). These are therefore made again for the second reader, in float64, since the
+    same operation would be merged with the original.
     """
-    return _made_again(tensor) if _is_unread_product(tensor, readers=0) else tensor
+    if not _is_unread(tensor, readers=0):
+        return tensor
+    return tf.cast(_made_again(tensor), tensor.dtype)
 
 
-def _is_unread_product(tensor, readers):
+def _is_unread(tensor, readers):
     return (
         tf.is_symbolic_tensor(tensor)
         and tensor.graph is tf.compat.v1.get_default_graph()
-        and tensor.op.type in ("Mul", "AddV2")
+        and tensor.op.type in ("Mul", "AddV2", "AddN")
         and len(tensor.consumers()) <= readers
     )
 
 
 def _made_again(tensor):
     operands = [
-        _made_again(operand) if _is_unread_product(operand, readers=1) else operand
+        _made_again(operand) if _is_unread(operand, readers=1) else tf.cast(operand, "float64")
         for operand in tensor.op.inputs
     ]
-    make = {"Mul": tf.raw_ops.Mul, "AddV2": tf.raw_ops.AddV2}[tensor.op.type]
-    # Naming the gradient function that they have anyway tells the copies from the originals,
-    # which the graph optimizer would merge them with.
-    with tensor.graph.gradient_override_map({tensor.op.type: tensor.op.type}):
-        return make(x=operands[0], y=operands[1])
+    if tensor.op.type == "Mul":
+        return operands[0] * operands[1]
+    return sum(operands[1:], operands[0])

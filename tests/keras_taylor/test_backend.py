@@ -47,7 +47,7 @@ def test_tensors_of_another_graph_are_out_of_reach():
 def test_products_that_nobody_reads_are_made_again():
     @tf.function
     def twice(a, b, c):
-        product = a * b * c
+        product = tf.add_n([a * b * c, a, b]) + c
         seen = backend.observable(product)
         assert seen is not product
         assert not product.consumers()
@@ -55,7 +55,8 @@ def test_products_that_nobody_reads_are_made_again():
 
     values = [tf.constant(value) for value in ([0.1, 0.2], [3.0, 7.0], 1.3)]
     product, seen = twice(*values)
-    np.testing.assert_array_equal(product, seen)
+    np.testing.assert_allclose(product, seen, rtol=1e-6)
+    assert product.dtype == seen.dtype
 
 
 def test_other_tensors_are_observed_as_they_are():
