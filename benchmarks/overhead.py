@@ -10,19 +10,17 @@ many small operations. Prints the median ratio and milliseconds a step, and writ
 import itertools
 
 import keras
-from absl import app, flags
+from absl import app
 
 import keras_taylor as kt
-from benchmarks import timing
-from experiments import results, tables
+from benchmarks import reporting, timing
+from experiments import tables
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(1e-3),
     "adam": lambda: keras.optimizers.Adam(1e-3),
 }
 BLOCKS = {"convnet": 15, "autoencoder": 60}
-
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
 
 
 def measure(network, optimizer, jit_compile):
@@ -60,8 +58,7 @@ def main(_):
     cases = itertools.product(timing.NETWORKS, OPTIMIZERS, (False, True))
     rows = [measure(*case) for case in cases]
     tables.print_measurements("A step under RegretTracker over a bare step", rows)
-    if _OUTPUT.value:
-        results.write_json(_OUTPUT.value, {"rows": rows, "environment": results.environment()})
+    reporting.write({"rows": rows})
 
 
 if __name__ == "__main__":

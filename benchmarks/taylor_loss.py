@@ -21,12 +21,11 @@ import tensorflow as tf
 from absl import app, flags
 
 import keras_taylor as kt
-from benchmarks import timing
-from experiments import results, tables
+from benchmarks import reporting, timing
+from experiments import tables
 
 BLOCKS = {"convnet": 12, "autoencoder": 40}
 
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
 _PEAK_OF = flags.DEFINE_string("peak_of", None, "Print the peak MiB of a kind of step and stop.")
 _JAX = flags.DEFINE_bool("jax", False, "Compare with JAX, in a process of its own.")
 
@@ -147,8 +146,7 @@ def main(_):
             for network in BLOCKS
         ]
         tables.print_measurements("Taylor loss and gradient, milliseconds", report["jax"])
-    if _OUTPUT.value:
-        results.write_json(_OUTPUT.value, report | {"environment": results.environment()})
+    reporting.write(report)
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ def _solve(rounds, name, radius, tolerance, max_passes, verbose):
         found = ball.minimize(passes, center, radius, tolerance, rounds.is_quadratic)
     return Optimum(
         part=name,
-        value=found.value,
-        lower_bound=found.lower_bound,
+        value=float(found.value),
+        lower_bound=float(found.lower_bound),
         radius=float(radius),
         comparator=problem.part.arrays(found.point, rounds.first),
         passes=passes.count,

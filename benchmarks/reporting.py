@@ -1,0 +1,13 @@
+"""How benchmarks tell what they measured: a flag for a file, defined once, and tables."""
+
+from absl import flags
+
+from experiments import results
+
+OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
+
+
+def write(report):
+    """Writes a report with versions and machine to the file of `--output`, if there is one."""
+    if OUTPUT.value:
+        results.write_json(OUTPUT.value, report | {"environment": results.environment()})
