@@ -127,7 +127,8 @@ def _is_right(method, model, x, training, in_variables):
     outputs = stateless_forward(model, weights, x, training)()
     upstream = _random_like(outputs, seed=2)
     try:
-        found, gradients = both(x, upstream)
+        # Traced once for each model: calling it would warn of retracing after five of them.
+        found, gradients = both.get_concrete_function(x, upstream)(x, upstream)
     except (ValueError, LookupError, NotImplementedError):
         return False  # TensorFlow has no such derivative.
     adjoint = _inner(gradients, tangents)
