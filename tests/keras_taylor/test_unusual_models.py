@@ -53,6 +53,15 @@ def _reference(model, x, y, comparator, unit=None):
     return float(tf.reduce_mean((outputs + outer.gradient(total, upstream) - y) ** 2))
 
 
+def _assert_fit_logs_the_reference(plain, x, y):
+    comparator = _near(plain)
+    expected = _reference(plain, x, y, comparator)
+    model = kt.TaylorModel.from_model(plain, comparator)
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    history = model.fit(x, y, batch_size=EXAMPLES, verbose=0).history
+    assert history["taylor_loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
 class Loops(layers.Layer):
     """A linear map within control flow, which has no forward mode in a graph."""
 
@@ -78,12 +87,7 @@ class Loops(layers.Layer):
 def test_control_flow_in_a_layer(kind):
     x, y = _data()
     plain = _model(lambda z: layers.Dense(1)(Loops(kind)(z)))
-    comparator = _near(plain)
-    expected = _reference(plain, x, y, comparator)
-    model = kt.TaylorModel.from_model(plain, comparator)
-    model.compile(keras.optimizers.SGD(0.0), loss="mse")
-    history = model.fit(x, y, batch_size=EXAMPLES, verbose=0).history
-    assert history["taylor_loss"][0] == pytest.approx(expected, rel=1e-4)
+    _assert_fit_logs_the_reference(plain, x, y)
 
 
 def test_recurrent_layers_inside_of_others():
@@ -92,12 +96,7 @@ def test_recurrent_layers_inside_of_others():
         lambda z: layers.Dense(1)(layers.Flatten()(layers.TimeDistributed(layers.GRU(2))(z))),
         (2, 3, 4),
     )
-    comparator = _near(plain)
-    expected = _reference(plain, x, y, comparator)
-    model = kt.TaylorModel.from_model(plain, comparator)
-    model.compile(keras.optimizers.SGD(0.0), loss="mse")
-    history = model.fit(x, y, batch_size=EXAMPLES, verbose=0).history
-    assert history["taylor_loss"][0] == pytest.approx(expected, rel=1e-4)
+    _assert_fit_logs_the_reference(plain, x, y)
 
 
 def test_masks_of_the_outputs_weight_the_loss():
