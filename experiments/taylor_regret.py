@@ -7,8 +7,8 @@ training loss can be regret and how low the optimum of what it saw can be at mos
     python -m experiments.taylor_regret --task=mnist_autoencoder --optimizers=sgd,adam:0.003 \
         --epochs=5 --burn_in=900 --data_dir=~/tensorflow_datasets --output_dir=out/mnist
 
-On two cores the digits take 10 seconds, the autoencoder 5 seconds an epoch and optimizer, the
-CIFAR-10 convnet 15 seconds per 100 rounds and optimizer. Expect SGD behind RMSprop and Adam, with
+On two cores the digits take 20 seconds, the autoencoder 10 seconds an epoch and optimizer, the
+CIFAR-10 convnet 30 seconds per 100 rounds and optimizer. Expect SGD behind RMSprop and Adam, with
 a higher lower bound of its optimum.
 
 Writes `report.html` (start there), `results.json`, `results.csv` and plots as PNG. Run again with
