@@ -269,6 +269,40 @@ def test_several_outputs_with_loss_weights():
 
 
 @pytest.mark.usefixtures("float64")
+def test_identities_with_two_outputs():
+    inputs = keras.Input((5,))
+    hidden = keras.layers.Dense(6, "relu", name="hidden")(inputs)
+    outputs = [
+        keras.layers.Dense(3, "softmax", name="a")(hidden),
+        keras.layers.Dense(2, name="b")(hidden),
+    ]
+    model = keras.Model(inputs, outputs)
+    model.compile(loss=["categorical_crossentropy", "mse"], loss_weights=[2.0, 0.5])
+    generator = np.random.default_rng(0)
+    x, v = generator.normal(size=(4, 5)), cases.comparator(model)
+    y = [np.eye(3)[[0, 1, 2, 0]], generator.normal(size=(4, 2))]
+    weights = [w.numpy() for w in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
+    gradients = tape.gradient(loss, model.trainable_weights)
+    value, found = kt.taylor_loss_and_gradient(model, x, y, weights)
+    np.testing.assert_allclose(value, loss, rtol=1e-10)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-12)
+    at_v, u = kt.taylor_loss(model, x, y, v), cases.comparator(model, seed=5)
+    between = [(a + b) / 2 for a, b in zip(u, v, strict=True)]
+    assert kt.taylor_loss(model, x, y, between) <= (at_v + kt.taylor_loss(model, x, y, u)) / 2
+    moves = zip(gradients, weights, v, strict=True)
+    assert loss - at_v <= sum(np.vdot(g, w - c) for g, w, c in moves)
+    last = [*weights[:2], *v[2:4], *weights[4:]]
+    linear = kt.taylor_loss(model, x, y, v, "a")
+    for variable, array in zip(model.trainable_variables, last, strict=True):
+        variable.assign(array)
+    expected = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
+    np.testing.assert_allclose(linear, expected, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
 def test_penalties_are_expanded():
     inputs = keras.Input((5,))
     hidden = keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.3))(inputs)
