@@ -101,7 +101,6 @@ def read(path, shards, layout):
 
 def damage(path, shards):
     """Returns a sentence on the first record that cannot be read, or `None`."""
-    before = 0
     for index, count in enumerate(shards):
         file = shard_path(path, index)
         found = 0
@@ -112,7 +111,6 @@ def damage(path, shards):
             return f"{file} is damaged at its record {found + 1}: {error.message}"
         if found < count:
             return f"{file} is truncated: it has {found} of {count} records"
-        before += count
     return None
 
 

@@ -329,9 +329,11 @@ class _Step:
             self._points, self._tangents = expansion.expand(
                 self._method, model, forward, self._parts, inputs=self._x
             )
-            self._penalty = sum(ops.sum(penalty) for penalty in model.losses)
+            # Each reading makes the penalties anew.
+            penalties = model.losses
+            self._penalty = sum(ops.sum(penalty) for penalty in penalties)
         self._slopes = None
-        if model.losses:
+        if penalties:
             weights = [v.value for v in model.trainable_variables]
             self._slopes = expansion.gradients(tape, self._penalty, weights)
         model._taylor.current = self
