@@ -117,7 +117,17 @@ def milliseconds_here(network, jit_compile):
         value, gradient = kt.taylor_loss_and_gradient(model, x, y, comparator)
         return [value, *gradient]
 
-    return timing.least_milliseconds(lambda: run()[0].numpy())
+    return timing.least_milliseconds(lambda: run()[0].numpy(), timing.CALLS[network])
+
+
+def against_jax(network):
+    """Returns the milliseconds of a Taylor loss and gradient here and in JAX."""
+    return {
+        "network": network,
+        "graph": milliseconds_here(network, False),
+        "XLA": milliseconds_here(network, True),
+        "JAX": milliseconds_in_jax(network),
+    }
 
 
 def milliseconds_in_jax(network):
@@ -138,20 +148,12 @@ def main(_):
     if _PEAK_OF.value:
         print_peak(_PEAK_OF.value)
         return
-    report = {"steps": [step_ratios(*case) for case in itertools.product(BLOCKS, (False, True))]}
+    report = {"steps": timing.alone(step_ratios, itertools.product(BLOCKS, (False, True)))}
     tables.print_measurements("Over a plain training step", report["steps"])
     report["peak_mebibytes"] = peaks()
     tables.print_measurements("Peak MiB of the convnet's steps", [report["peak_mebibytes"]])
     if _JAX.value:
-        report["jax"] = [
-            {
-                "network": network,
-                "graph": milliseconds_here(network, False),
-                "XLA": milliseconds_here(network, True),
-                "JAX": milliseconds_in_jax(network),
-            }
-            for network in BLOCKS
-        ]
+        report["jax"] = timing.alone(against_jax, zip(BLOCKS, strict=True))
         tables.print_measurements("Taylor loss and gradient, milliseconds", report["jax"])
     reporting.write(report)
 

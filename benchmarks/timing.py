@@ -1,6 +1,8 @@
 """Interleaved timing: what is compared runs in turn, so that a drifting machine hits all alike."""
 
+import concurrent.futures
 import gc
+import multiprocessing
 import statistics
 import time
 
@@ -13,6 +15,8 @@ from experiments import tasks
 NETWORKS = {"convnet": "cifar10_convnet", "autoencoder": "mnist_autoencoder"}
 # Rounds in a timed block: long enough for the clock, short enough that a drift hits all alike.
 ROUNDS = {"convnet": 2, "autoencoder": 60}
+# Single calls: enough that the least of them is the machine's and not the moment's.
+CALLS = {"convnet": 30, "autoencoder": 1000}
 
 
 def numpy_batch(network):
@@ -55,6 +59,17 @@ def stepper(model, data, rounds):
     return run
 
 
+def alone(function, cases):
+    """Returns the results of a function for cases, each in a new process, one after the other.
+
+    What ran before in a process (the convnet's large tensors) slows small steps by a tenth.
+    """
+    with concurrent.futures.ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    ) as pool:
+        return list(pool.map(function, *zip(*cases, strict=True)))
+
+
 def interleaved(functions, blocks, warm_up=2):
     """Runs functions in turn and returns the seconds of each block: `{name: [seconds]}`."""
     for function in functions.values():
@@ -79,7 +94,7 @@ def ratio(seconds, name, baseline):
     return statistics.median(one / other for one, other in pairs)
 
 
-def least_milliseconds(function, calls=30):
+def least_milliseconds(function, calls):
     """Returns the least milliseconds of a call, after two calls to warm up."""
     seconds = []
     for _ in range(calls + 2):

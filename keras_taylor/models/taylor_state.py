@@ -1,0 +1,146 @@
+"""What a `TaylorModel` keeps beside its weights: comparators, sums, metrics."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_taylor import backend, checks
+from keras_taylor.linear_regret import average
+from keras_taylor.models import comparators, taylor_step
+
+
+class State(keras.layers.Layer):
+    """Saves and loads what a TaylorModel keeps beside its weights."""
+
+    def __init__(self, taylor):
+        super().__init__(name="taylor_state")
+        object.__setattr__(self, "_taylor", taylor)
+
+    def save_own_variables(self, store):
+        for index, variable in enumerate(self._taylor.variables()):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store):
+        # A plain model's file has nothing to load.
+        if len(store.keys()):
+            self._taylor.load([store[str(index)] for index in range(len(store.keys()))])
+
+
+class Taylor:
+    """What a TaylorModel keeps beside its weights; no attribute of Keras' tracking."""
+
+    def __init__(self, model, comparator):
+        self.current = None
+        self._comparator = comparator
+        self._tracked = _paths(model)
+        self._comparators = comparators.made(comparator, model.trainable_variables)
+        self._count = keras.Variable(0, dtype="int64", trainable=False, name="rounds")
+        # Sum and number of the Taylor losses that are finite, a row for each comparator: few
+        # operations, which on small models cost more than the arithmetic.
+        self._sums = keras.Variable(
+            np.zeros((len(self._comparators), 2)), dtype="float64", trainable=False, name="sums"
+        )
+        self._metrics = {
+            name: tuple(
+                EpochMean(name=f"{kind}_{name}" if name else kind)
+                for kind in ("taylor_loss", "taylor_regret")
+            )
+            for name in self._comparators
+        }
+
+    def metrics(self):
+        """Returns the metrics of all comparators."""
+        return [metric for pair in self._metrics.values() for metric in pair]
+
+    def variables(self):
+        """Returns what has to be saved so that training goes on as if it had not stopped."""
+        kept = [v for comparator in self._comparators.values() for v in comparator.variables]
+        return [self._count, self._sums, *kept]
+
+    def load(self, arrays):
+        """Takes what `variables` held when the model was saved."""
+        variables = self.variables()
+        if len(arrays) != len(variables):
+            raise ValueError(
+                f"the saved TaylorModel has {len(arrays)} variables beside its weights, this one "
+                f"{len(variables)}: expected the same comparators"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        for comparator in self._comparators.values():
+            comparator.is_loaded = True
+
+    def restart(self, model):
+        """Forgets all rounds and starts from the present weights."""
+        for variable in (self._count, self._sums):
+            variable.assign(ops.zeros_like(variable))
+        self.start(model)
+
+    def average(self, name):
+        """Returns the mean Taylor loss at a comparator over the rounds; NaN without any."""
+        names = list(self._comparators)
+        if name not in names:
+            raise ValueError(
+                f"unknown comparator {name!r}: expected one of {', '.join(map(repr, names))}"
+            )
+        total, count = ops.unstack(ops.convert_to_tensor(self._sums)[names.index(name)])
+        return average(total, count)
+
+    def config(self):
+        """Returns the comparators as `keras_taylor.models.comparators.made` takes them."""
+        configs = {name: kept.config() for name, kept in self._comparators.items()}
+        return configs[""] if list(configs) == [""] else configs
+
+    def start(self, model):
+        """Lets the comparators take the weights of the first round, if none has run yet."""
+        if self._tracked != _paths(model):
+            self._thaw(model)
+        if int(self._count) == 0:
+            for comparator in self._comparators.values():
+                comparator.start(model.trainable_variables)
+
+    def _thaw(self, model):
+        """Follows a model whose layers were frozen or thawed before the first round."""
+        if int(self._count):
+            raise ValueError(
+                f"the trainable weights of model {model.name!r} changed after its first round: "
+                "make a new TaylorModel of it"
+            )
+        self._comparators = comparators.made(self._comparator, model.trainable_variables)
+        self._tracked = _paths(model)
+
+    def step(self, model, x, y):
+        """Returns a step towards the comparators of this round."""
+        method = checks.method_of(model, x, training=True, in_variables=True)
+        weights = backend.snapshot(model.trainable_variables)
+        parts = []
+        for comparator in self._comparators.values():
+            targets = comparator.at(weights, self._count)
+            parts.append([v - w for v, w in zip(targets, weights, strict=True)])
+        self._count.assign_add(1)
+        return taylor_step.Step(model, method, parts, x, y)
+
+    def update(self, step, x, y, sample_weight):
+        """Adds the Taylor losses of a step that has run to the metrics."""
+        examples = ops.shape(keras.tree.flatten(x)[0])[0]
+        values = [ops.cast(v, step.loss.dtype) for v in step.taylor_losses(y, sample_weight)]
+        rows = [ops.stack([value, ops.ones_like(value)]) for value in values]
+        rows = ops.where(ops.isfinite(ops.stack(values))[:, None], ops.stack(rows), 0.0)
+        self._sums.assign_add(ops.cast(rows, "float64"))
+        for (loss, regret), value in zip(self._metrics.values(), values, strict=True):
+            loss.update_state(value, examples)
+            regret.update_state(step.loss - value, examples)
+
+
+class EpochMean(keras.metrics.Mean):
+    """A mean of scalars, without what Keras does for values of other shapes."""
+
+    def update_state(self, value, examples):
+        """Adds a scalar with the number of examples that it is the mean of."""
+        examples = ops.cast(examples, self.dtype)
+        self.total.assign_add(ops.cast(value, self.dtype) * examples)
+        self.count.assign_add(examples)
+
+
+def _paths(model):
+    return [variable.path for variable in model.trainable_variables]
