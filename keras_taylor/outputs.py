@@ -5,6 +5,7 @@ convex in the logits, the pre-activation of the softmax or sigmoid that the mode
 probability that is moved along a tangent leaves the simplex.
 """
 
+import copy
 import functools
 import warnings
 
@@ -78,6 +79,7 @@ class OutputLoss:
             ValueError: if a cross-entropy is on probabilities whose logits cannot be reached.
         """
         self._build(y, outputs)
+        self._has_logits = cached_logits(keras.tree.flatten(outputs)[0]) is not None
         return [
             _point(path, output, self._loss_of(path)) for path, output in _flat_with_paths(outputs)
         ]
@@ -103,6 +105,33 @@ class OutputLoss:
     def losses(self):
         """Returns the Keras losses of the outputs, once `points` was called."""
         return [loss for _, loss, _, _ in self._loss._flat_losses]
+
+    def with_losses(self, function):
+        """Returns the same with `function(loss)` in place of each output's, once `points` ran."""
+        other = copy.copy(self)
+        # `copy.copy` of it goes through saving, which it does not support.
+        other._loss = object.__new__(CompileLoss)
+        vars(other._loss).update(vars(self._loss))
+        other._loss._flat_losses = [
+            entry._replace(loss=function(entry.loss)) for entry in self._loss._flat_losses
+        ]
+        return other
+
+    def outputs_at(self, points):
+        """Returns a model's only output, made again from the point it is expanded at.
+
+        Args:
+            points: A list of one tensor like that of `points`.
+
+        Raises:
+            ValueError: if there are several outputs.
+        """
+        if len(points) != 1:
+            raise ValueError(f"expected one output, received {len(points)}")
+        function = _function(self.losses()[0])
+        if self._has_logits and function in CROSS_ENTROPIES:
+            return CROSS_ENTROPIES[function](points[0])
+        return points[0]
 
     def _build(self, y, outputs):
         if not self._loss.built:

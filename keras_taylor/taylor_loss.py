@@ -152,7 +152,7 @@ class Batch:
         self.model, self.training = model, training
         self.x = _inputs(model, x)
         self.y, self.sample_weight = _tensors(y), _tensors(sample_weight)
-        self.output_loss = OutputLoss(model, loss)
+        self.output_loss = loss if isinstance(loss, OutputLoss) else OutputLoss(model, loss)
         self.method = checks.method_of(model, self.x, training)
         self.scopes = Scopes(model.trainable_variables)
         self.weights = weights or backend.snapshot(model.trainable_variables)

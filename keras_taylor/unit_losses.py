@@ -108,16 +108,16 @@ def _in_chunks(function, units, length, dtype):
 
 def _through_preactivations(batch, displacement):
     """Returns `{layer: (units,)}` of output losses for the affine layers, where that is fast."""
-    if not _is_example_wise(batch):
+    if not is_example_wise(batch):
         return {}
     records = []
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
-        with hooked(leaf_layers(batch.model), lambda *pair: _recorder(*pair, records)):
+        with hooked(leaf_layers(batch.model), lambda *pair: recorder(*pair, records)):
             points = batch.forward()
         if any(None in tuple(point.shape)[1:] for point in points):
             return {}
-        flat = ops.concatenate([_by_example(point) for point in points], axis=1)
+        flat = ops.concatenate([by_example(point) for point in points], axis=1)
     outputs = int(flat.shape[1])
     groups = _by_key(batch, records)
     if outputs > FEW_OUTPUTS or not groups:
@@ -142,7 +142,7 @@ def _through_preactivations(batch, displacement):
 
 def _losses(batch, points, tangents, units):
     """Returns output losses by layer, for tangents `(outputs, examples, units of all layers)`."""
-    sizes = [int(_by_example(point).shape[1]) for point in points]
+    sizes = [int(by_example(point).shape[1]) for point in points]
 
     def loss_of(unit):
         moved = tf.split(tf.transpose(tangents[:, :, unit]), sizes, axis=1)
@@ -155,7 +155,9 @@ def _losses(batch, points, tangents, units):
     return dict(zip(units, tf.split(values, list(units.values())), strict=True))
 
 
-def _is_example_wise(batch):
+def is_example_wise(batch):
+    """Tells whether a model is known to treat each example of a batch by itself."""
+
     def is_example_wise(layer):
         is_still = type(layer) is layers.BatchNormalization and not batch.training
         is_known = type(layer) in EXAMPLE_WISE and not _is_along_examples(layer)
@@ -173,7 +175,8 @@ def _is_along_examples(layer):
     return not is_known or any(axis == 0 or axis < -1 for axis in axes)
 
 
-def _recorder(layer, call, records):
+def recorder(layer, call, records):
+    """Returns an affine layer's call that notes `(layer, inputs, pre-activation)`, as a hook."""
     if not affine.is_affine(layer):
         return call
 
@@ -215,7 +218,8 @@ def _moves(batch, displacement, groups):
     }
 
 
-def _by_example(tensor):
+def by_example(tensor):
+    """Returns a tensor as a matrix with a row for each example."""
     return tf.reshape(tensor, (tf.shape(tensor)[0], math.prod(tuple(tensor.shape)[1:])))
 
 

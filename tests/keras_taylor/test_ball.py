@@ -5,6 +5,7 @@ import pytest
 from scipy import optimize
 
 from keras_taylor import ball
+from keras_taylor.passes import Passes
 
 
 class Squares:
@@ -67,8 +68,8 @@ def _reference(problem, center, radius):
 @pytest.mark.parametrize("kind", [Squares, Logistic])
 def test_interval_contains_the_minimum(kind, seed, tolerance):
     problem, center, radius = _random(kind, seed)
-    passes = ball.Passes(problem, 300)
-    found = ball.minimize(passes, center, radius, tolerance, kind.is_quadratic)
+    passes = Passes(problem, 300)
+    (found,) = ball.minimize(passes, center, [radius], tolerance, kind.is_quadratic)
     minimum = _reference(problem, center, radius)
     assert found.reached(tolerance)
     assert found.lower_bound <= minimum + 1e-9
@@ -80,7 +81,7 @@ def test_interval_contains_the_minimum(kind, seed, tolerance):
 def test_large_ball_holds_the_least_squares_solution():
     generator = np.random.default_rng(0)
     matrix, targets = generator.normal(size=(30, 5)), generator.normal(size=30)
-    found = ball.minimize(ball.Passes(Squares(matrix, targets)), np.zeros(5), 1e3, 1e-9, True)
+    (found,) = ball.minimize(Passes(Squares(matrix, targets)), np.zeros(5), [1e3], 1e-9, True)
     solution = np.linalg.lstsq(matrix, targets, rcond=None)[0]
     np.testing.assert_allclose(found.point, solution, rtol=1e-4)
 
@@ -89,8 +90,8 @@ def test_few_passes_leave_a_valid_interval():
     problem, center, radius = _random(Logistic, 3)
     minimum = _reference(problem, center, radius)
     for most in (1, 2, 3, 4, 5):
-        passes = ball.Passes(problem, most)
-        found = ball.minimize(passes, center, radius, 1e-12)
+        passes = Passes(problem, most)
+        (found,) = ball.minimize(passes, center, [radius], 1e-12)
         assert passes.count <= most
         assert found.lower_bound <= minimum + 1e-9 <= found.value + 2e-9
 
@@ -98,14 +99,14 @@ def test_few_passes_leave_a_valid_interval():
 def test_never_worse_than_the_start():
     problem, center, radius = _random(Logistic, 1)
     start = center + radius * 0.5 * np.ones_like(center) / np.sqrt(len(center))
-    found = ball.minimize(ball.Passes(problem, 3), center, radius, 1e-9, start=start)
+    (found,) = ball.minimize(Passes(problem, 3), center, [radius], 1e-9, start=start)
     assert found.value <= problem.value_and_gradient(start)[0]
 
 
 def test_a_centre_that_is_best_needs_one_pass():
     problem = Squares(np.eye(3), np.ones(3))
-    passes = ball.Passes(problem)
-    found = ball.minimize(passes, np.ones(3), 1.0, 0.01, True)
+    passes = Passes(problem)
+    (found,) = ball.minimize(passes, np.ones(3), [1.0], 0.01, True)
     assert found.value == found.lower_bound == 0.0
     assert passes.count == 1
 
@@ -113,22 +114,79 @@ def test_a_centre_that_is_best_needs_one_pass():
 def test_passes_are_watched():
     problem, center, radius = _random(Squares, 2)
     seen = []
-    passes = ball.Passes(problem, watch=seen.append)
-    ball.minimize(passes, center, radius, 1e-6, True)
-    assert seen == list(range(1, passes.count + 1))
+    passes = Passes(problem, watch=lambda count, best: seen.append((count, best)))
+    ball.minimize(passes, center, [radius], 1e-6, True)
+    counts, best = zip(*seen, strict=True)
+    assert list(counts) == list(range(1, passes.count + 1))
+    assert best[0].gap == np.inf
+    assert best[-1].gap < np.inf
 
 
-@pytest.mark.parametrize("radius", [1e-3, 1.0, 1e4])
-def test_trust_region_meets_its_conditions(radius):
+@pytest.mark.parametrize("kind", [Squares, Logistic])
+def test_several_radii_at_once(kind):
+    problem, center, _ = _random(kind, 4)
+    radii = [0.5, 0.02, 3.0]
+    passes = Passes(problem)
+    found = ball.minimize(passes, center, radii, 1e-6, kind.is_quadratic)
+    alone = 0
+    for radius, interval in zip(radii, found, strict=True):
+        single = Passes(problem)
+        (expected,) = ball.minimize(single, center, [radius], 1e-6, kind.is_quadratic)
+        np.testing.assert_allclose(interval.value, expected.value, rtol=3e-6)
+        assert interval.reached(1e-6)
+        assert np.linalg.norm(interval.point - center) <= radius * (1 + 1e-9)
+        alone += single.count
+    assert passes.count < alone or not kind.is_quadratic
+
+
+@pytest.mark.parametrize("kind", [Squares, Logistic])
+def test_starting_from_the_solution_takes_few_passes(kind):
+    problem, center, radius = _random(kind, 5)
+    (found,) = ball.minimize(Passes(problem), center, [radius], 1e-6, kind.is_quadratic)
+    passes = Passes(problem)
+    (again,) = ball.minimize(passes, center, [radius], 1e-5, kind.is_quadratic, start=found.point)
+    assert passes.count == 1
+    assert again.value == found.value
+
+
+def test_a_start_outside_of_the_ball_is_taken_into_it():
+    problem, center, radius = _random(Squares, 6)
+    (found,) = ball.minimize(Passes(problem), center, [radius], 1e-6, True, start=center + 100.0)
+    assert found.reached(1e-6)
+    assert np.linalg.norm(found.point - center) <= radius * (1 + 1e-9)
+
+
+class Interrupted(Squares):
+    """A problem in whose passes the user presses Ctrl-C."""
+
+    def __init__(self, problem, at):
+        super().__init__(problem.matrix, problem.targets)
+        self.left = at
+
+    def curvature(self, v, p):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().curvature(v, p)
+
+
+def test_an_interrupted_solve_is_valid_and_can_go_on():
     generator = np.random.default_rng(0)
-    dense = generator.normal(size=(6, 4))
-    full = dense @ dense.T
-    diagonal, off = np.diag(full).copy(), np.full(5, 0.01)
-    linear = generator.normal(size=6)
-    z = ball.trust_region(diagonal, off, linear, radius)
-    matrix = np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1)
-    slope = linear + matrix @ z
-    multiplier = max(-(slope @ z) / (z @ z), 0)
-    assert np.linalg.norm(z) <= radius * (1 + 1e-9)
-    np.testing.assert_allclose(slope, -multiplier * z, atol=1e-6 * np.linalg.norm(linear))
-    assert multiplier < 1e-6 or np.linalg.norm(z) == pytest.approx(radius)
+    problem = Squares(generator.normal(size=(40, 20)), generator.normal(size=40))
+    center, radius = np.ones(20), 0.5
+    passes = Passes(Interrupted(problem, at=3))
+    (found,) = ball.minimize(passes, center, [radius], 1e-9, True)
+    minimum = _reference(problem, center, radius)
+    assert passes.interrupted
+    assert passes.count == 4
+    assert found.lower_bound <= minimum + 1e-9 <= found.value + 2e-9
+    assert found.value < problem.value_and_gradient(center)[0]
+    (after,) = ball.minimize(Passes(problem), center, [radius], 1e-9, True, start=found.point)
+    assert after.reached(1e-9)
+
+
+def test_a_value_that_is_not_finite_is_no_claim():
+    problem = Squares(np.eye(2), np.array([np.nan, 1.0]))
+    (found,) = ball.minimize(Passes(problem), np.zeros(2), [1.0], 0.1, True)
+    assert not found.reached(0.1)
+    assert np.isnan(found.value)

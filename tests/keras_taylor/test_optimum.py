@@ -7,6 +7,7 @@ from scipy import optimize
 from sklearn import linear_model
 
 import keras_taylor as kt
+from keras_taylor import streaming
 
 ROUNDS, BATCH, FEATURES = 6, 16, 4
 
@@ -223,6 +224,8 @@ def test_bad_input(network):
         ({"scope": "layer:nope"}, "unknown layer 'nope'.*hidden_0"),
         ({"scope": "unit:last/3"}, "has 3 units, asked for 3"),
         ({"scope": "unit:last"}, "unknown scope"),
+        ({"radius": []}, "empty list"),
+        ({"radius": [1.0, -1.0]}, "radius must be a positive number"),
     ):
         with pytest.raises(ValueError, match=message):
             _solve(trajectory, model, **options)
@@ -232,3 +235,59 @@ def test_parts_that_stand_still_need_a_radius(tmp_path):
     trajectory, model = _recorded(tmp_path, "mse", _linear_data(), rate=0.0)
     with pytest.raises(ValueError, match="did not move"):
         _solve(trajectory, model)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
+def test_several_radii(tmp_path, float64, loss):
+    is_squared = loss == "mse"
+    batches = _linear_data(None if is_squared else 3)
+    loss = "mse" if is_squared else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    options = {"hidden": (6,), "outputs": 2 if is_squared else 3, "activation": "tanh"}
+    trajectory, model = _recorded(tmp_path, loss, batches, **options)
+    radii = [1.0, None, 3.0]
+    found = _solve(trajectory, model, radius=radii, tolerance=1e-4)
+    assert found[1].radius < 1
+    for radius, each in zip(radii, found, strict=True):
+        alone = _solve(trajectory, model, radius=radius, tolerance=1e-4)
+        assert each.converged
+        assert each.radius == alone.radius
+        assert each.value == pytest.approx(alone.value, rel=2e-4)
+    by_layer = _solve(trajectory, model, "layers", radius=radii, tolerance=1e-2)
+    assert [len(each) for each in by_layer.values()] == [3, 3]
+
+
+def test_a_solve_goes_on_from_an_earlier_one(network):
+    trajectory, model = network
+    options = {"radius": 3.0, "tolerance": 1e-6}
+    short = _solve(trajectory, model, max_passes=8, **options)
+    after = _solve(trajectory, model, start=short, **options)
+    assert not short.converged
+    assert after.converged
+    assert after.value <= short.value
+    assert _solve(trajectory, model, start=after, **options).passes == 1
+
+
+def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):
+    trajectory, model = network
+    exact = _solve(trajectory, model, radius=3.0, tolerance=1e-6)
+    original, calls = streaming.Problem.curvature, []
+
+    def curvature(self, v, p):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(self, v, p)
+
+    monkeypatch.setattr(streaming.Problem, "curvature", curvature)
+    found = _solve(trajectory, model, radius=3.0, tolerance=1e-6)
+    assert not found.converged
+    assert found.lower_bound <= exact.value <= found.value
+
+
+def test_progress_shows_value_and_gap(network, capsys):
+    trajectory, model = network
+    kt.taylor_optimum(trajectory, model, verbose=1, tolerance=1e-4)
+    shown = capsys.readouterr().out
+    assert "pass" in shown
+    assert "value:" in shown
+    assert "gap:" in shown
