@@ -6,7 +6,7 @@ import sys
 
 from absl import app, flags, logging
 
-from experiments import optimizers, tasks
+from experiments import optimizers, rounds, tasks
 from experiments.errors import DataNotFoundError, UsageError
 
 
@@ -18,11 +18,14 @@ class Settings:
     optimizers: tuple = ("sgd", "rmsprop", "adam")
     epochs: int | None = None
     max_steps: int | None = None
-    burn_in: int = 0
+    burn_in: int | None = None
+    recorded_rounds: int | None = None
+    tolerance: float = 0.01
     seed: int = 0
     radius: float | None = None
     data_dir: str | None = None
     output_dir: str | None = None
+    keep_trajectories: bool = False
 
     def output_path(self, experiment):
         """The directory of the results, by default `out/<experiment>/<task>`."""
@@ -46,8 +49,10 @@ class Settings:
             "epochs": self.resolved_epochs(),
             "max_steps": self.max_steps,
             "burn_in": self.burn_in,
+            "recorded_rounds": self.recorded_rounds,
             "seed": self.seed,
             "radius": self.radius,
+            "tolerance": self.tolerance,
         }
 
 
@@ -64,13 +69,22 @@ def define_flags():
     )
     flags.DEFINE_integer("epochs", None, "Passes over the data; the task's own number if unset.")
     flags.DEFINE_integer("max_steps", None, "Stop after this many rounds.")
-    flags.DEFINE_integer("burn_in", default.burn_in, "Rounds to train before tracking starts.")
+    flags.DEFINE_integer(
+        "burn_in", None, "Rounds before the recorded ones; if unset, these are the last of the run."
+    )
+    flags.DEFINE_integer(
+        "recorded_rounds", None, f"Rounds to decompose; {rounds.RECORDED} if unset."
+    )
+    flags.DEFINE_float("tolerance", default.tolerance, "Gap of the optima, relative to the value.")
     flags.DEFINE_integer("seed", default.seed, "Seed of the weights and of the order of the data.")
     flags.DEFINE_float(
         "radius", None, "Radius of the comparators; by default the distance travelled."
     )
     flags.DEFINE_string("data_dir", None, "Directory of prepared TensorFlow Datasets.")
     flags.DEFINE_string("output_dir", None, "Directory of the results; out/... if unset.")
+    flags.DEFINE_bool(
+        "keep_trajectories", False, "Keep the recorded rounds beside the results (large)."
+    )
 
 
 def settings_from_flags():
@@ -88,11 +102,11 @@ def check(settings):
     """
     tasks.get(settings.task)
     settings.choices()
-    for name in ("epochs", "max_steps", "radius"):
+    for name in ("epochs", "max_steps", "radius", "recorded_rounds", "tolerance"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name}={value}: expected a positive number")
-    if settings.burn_in < 0:
+    if settings.burn_in is not None and settings.burn_in < 0:
         raise UsageError(f"--burn_in={settings.burn_in}: expected zero or a positive number")
     if not 0 <= settings.seed < 2**32:
         raise UsageError(f"--seed={settings.seed}: expected a number from 0 to 2**32 - 1")

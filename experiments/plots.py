@@ -23,6 +23,24 @@ PANEL_INCHES = (4.8, 3.4)
 DOTS_PER_INCH = 150
 
 
+def decomposition_figure(summaries, part="network", theme="light"):
+    """Average loss of each optimizer as a stacked bar: Taylor optimum and, on it, regret.
+
+    A black line spans the interval of the boundary between them. Negative regret, where the run
+    did better than any one point in reach, hangs from the optimum, hatched.
+    """
+    drawing, (axes,) = _panels(1, theme)
+    _draw_bars(axes, summaries, part, theme)
+    return _finished(drawing, theme)
+
+
+def growth_figure(runs, part="network", theme="light"):
+    """Cumulative regret against N on logarithmic axes, with linear regret as a thin line."""
+    drawing, (axes,) = _panels(1, theme)
+    _draw_growth(axes, runs, part, theme)
+    return _finished(drawing, theme)
+
+
 def loss_figure(runs, tracked_rounds, theme="light"):
     """The training loss over rounds, averaged over windows."""
     drawing, (axes,) = _panels(1, theme)
@@ -58,7 +76,7 @@ def sandwich_figure(run, theme="light"):
     _line(axes, 1, theme, "regret at W¹", rounds, lower)
     axes.fill_between(rounds, lower, upper, color=COLOURS[theme][2], alpha=0.25, lw=0)
     axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
-    axes.set(xscale="log", yscale="symlog")
+    axes.set(xscale="log")
     return _finished(drawing, theme)
 
 
@@ -77,16 +95,71 @@ def data_uri(drawing):
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def _draw_bars(axes, summaries, part, theme):
+    labels = {"optimum": "Taylor optimum", "regret": "average regret"}
+    for place, item in enumerate(summaries):
+        row = item["decomposition"]["parts"].get(part)
+        if row is None:
+            continue
+        optimum, regret = row["optimum_upper"], row["regret_lower"]
+        axes.bar(place, optimum, 0.62, color=COLOURS[theme][0], label=labels.pop("optimum", None))
+        axes.bar(
+            place,
+            regret,
+            0.62,
+            bottom=optimum,
+            color=COLOURS[theme][1] if regret > 0 else "none",
+            edgecolor=COLOURS[theme][1],
+            hatch=None if regret > 0 else "//",
+            label=labels.pop("regret", None),
+        )
+        ends = row["optimum_lower"], row["optimum_upper"]
+        axes.plot([place, place], ends, color=INK[theme], lw=3, solid_capstyle="butt")
+    axes.set_xticks(range(len(summaries)), [_label(item) for item in summaries])
+    axes.set(title=_title(part), ylabel="average loss")
+
+
+def _draw_growth(axes, runs, part, theme):
+    for index, run in enumerate(runs):
+        rows = [r for r in run["decomposition"].get("parts", ()) if r["part"] == part]
+        counts = np.array([row["rounds"] for row in rows], float)
+        values = {
+            key: _positive([row[key] * row["rounds"] for row in rows])
+            for key in ("regret_lower", "regret_upper", "linear_regret")
+        }
+        _line(axes, index, theme, _label(run), counts, values["regret_lower"])
+        colour = axes.lines[-1].get_color()
+        axes.lines[-1].set_marker("o")
+        axes.fill_between(
+            counts, values["regret_lower"], values["regret_upper"], color=colour, alpha=0.3, lw=0
+        )
+        axes.plot(counts, values["linear_regret"], color=colour, lw=0.8, ls=":")
+    axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
+    _finish_logarithmic(axes, theme)
+
+
+def _title(part):
+    return "Network" if part == "network" else part.partition(":")[2]
+
+
+def _positive(values):
+    # What is not positive has no place on a logarithmic axis: the line has a gap there.
+    values = np.asarray(values, float)
+    return np.where(values > 0, values, np.nan)
+
+
 def _draw_regret(axes, runs, part, theme):
     for index, run in enumerate(runs):
         series = run["network"] if part is None else run["layers"].get(part)
         if series is not None:
-            values = np.asarray(series["linear_regret"], float)
-            # What is not positive has no place on a logarithmic axis: the line has a gap there.
-            values = np.where(values > 0, values, np.nan)
+            values = _positive(series["linear_regret"])
             _line(axes, index, theme, _label(run), run["progress"]["round"], values)
     axes.set(title="Network" if part is None else part)
     axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
+    _finish_logarithmic(axes, theme)
+
+
+def _finish_logarithmic(axes, theme):
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set(yscale="log")
         _draw_guide(axes, theme)

@@ -15,8 +15,8 @@ class RegretRecorder(keras.callbacks.Callback):
 
     Rounds are counted from where tracking starts, which is after `burn_in` rounds. Reading
     costs a transfer from the device, so it happens at about a hundred rounds a run, and for
-    units at about a dozen. Training stops after `steps` rounds, or at a reading that finds the
-    loss to be no number, after which no round could be used.
+    units at about a dozen. Training stops after `steps` rounds, or at a loss that is no number,
+    after which no round could be used.
 
     Args:
         tracker: The `keras_taylor.optimizers.RegretTracker` of the model.
@@ -50,9 +50,9 @@ class RegretRecorder(keras.callbacks.Callback):
             self._tracker.start_tracking()
             if self._taylor_losses:
                 self.model.start_tracking()
-        if current in self._rounds:
-            self._record(current)
-            self.diverged = not np.isfinite((logs or {}).get("loss", 0.0))
+        self.diverged = not np.isfinite((logs or {}).get("loss", 0.0))
+        if current in self._rounds or self.diverged:
+            self._record(max(current, 0))
         if current in self._unit_rounds:
             self._record_units(current)
         if self._trained == self._steps or self.diverged:

@@ -1,6 +1,45 @@
-"""At which rounds of a run something is read."""
+"""Which rounds of a run are trained, recorded and read."""
+
+import dataclasses
 
 import numpy as np
+
+from experiments.errors import UsageError
+
+# Rounds that are recorded when no number is asked for.
+RECORDED = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Rounds of burn-in, and rounds that are tracked and recorded after them."""
+
+    burn_in: int
+    recorded: int
+
+    @property
+    def steps(self):
+        """All rounds that are trained."""
+        return self.burn_in + self.recorded
+
+
+def plan(total, burn_in=None, recorded=None):
+    """Returns the `Plan` of a run of at most `total` rounds.
+
+    Without a burn-in the recorded rounds are the last of the run.
+
+    Raises:
+        UsageError: if the run is too short for what was asked for.
+    """
+    if recorded is None:
+        recorded = max(1, min(RECORDED, total - (burn_in or 0)))
+    found = Plan(total - recorded if burn_in is None else burn_in, recorded)
+    if found.burn_in < 0 or found.steps > total:
+        raise UsageError(
+            f"--burn_in={max(found.burn_in, 0)} and --recorded_rounds={recorded} need more rounds "
+            f"than the {total} of the run: lower them, or raise --epochs or --max_steps"
+        )
+    return found
 
 
 def log_spaced(total, count):

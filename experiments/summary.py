@@ -30,10 +30,12 @@ def summarize(run, tracked_rounds):
         "learning_rate": run["learning_rate"],
         "diverged": run["diverged"],
         "wall_seconds": run["wall_seconds"],
+        "solve_seconds": run["solve_seconds"],
         "rounds": progress["round"][-1],
         "skipped_steps": progress["skipped_steps"][-1],
         "average_loss": progress["average_loss"][-1],
-        "last_epoch": run["last_epoch"],
+        "means": run["means"],
+        "decomposition": whole_run(run),
         "average_taylor_loss": {
             name: values[-1] for name, values in run["average_taylor_loss"].items()
         },
@@ -49,6 +51,21 @@ def summarize(run, tracked_rounds):
     }
 
 
+def whole_run(run):
+    """Returns the rows of a decomposition over all recorded rounds, and the rates, by part."""
+    split = run["decomposition"]
+    # Rows are in rising order of their rounds, so the last of a part is that of all of them.
+    rows = {row["part"]: row for row in (*split.get("parts", ()), *split.get("units", ()))}
+    return {"parts": rows, "rates": split.get("rates", {})}
+
+
+def decomposition_rows(run):
+    """Yields the rows of a run's decomposition, with the optimizer and the rate of regret."""
+    split = run["decomposition"]
+    for row in (*split.get("parts", ()), *split.get("units", ())):
+        yield {"optimizer": run["optimizer"]} | row
+
+
 def _part(progress, series, tracked_rounds):
     chosen = set(rounds.log_spaced(tracked_rounds, recording.LOG_SPACED))
     pairs = [
@@ -60,7 +77,7 @@ def _part(progress, series, tracked_rounds):
         "linear_regret": series["linear_regret"][-1],
         "average_linear_regret": average(series["linear_regret"], progress["steps"])[-1],
         "optimum_lower_bound": series["optimum_lower_bound"][-1],
-        "growth": slopes.log_log_slope(*zip(*pairs, strict=True)),
+        "growth": slopes.log_log_slope(*(zip(*pairs, strict=True) if pairs else ((), ()))),
     }
 
 

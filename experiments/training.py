@@ -1,36 +1,61 @@
-"""Training a task with one optimizer under a `RegretTracker`."""
+"""Training a task with one optimizer under a `RegretTracker`, and decomposing its loss."""
 
+import dataclasses
+import shutil
 import time
 
 import keras
+import numpy as np
 import tqdm
 
 import keras_taylor as kt
 from experiments import recording, rounds, tasks
+from keras_taylor.scopes import Scopes
 
 # What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
 COMPARATORS = {"initial": "initial", "average": "average"}
+# Units of each layer that are decomposed, evenly spread.
+UNITS = 2
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over the rounds of the whole run, with the epoch's running averages beside it."""
+    """A bar over the rounds of the whole run, with the round's loss and metrics beside it."""
 
     def __init__(self, description, steps):
         super().__init__()
         self._bar = tqdm.tqdm(total=steps, desc=description, unit="round", dynamic_ncols=True)
+        self._logs = {}
 
     def on_train_batch_end(self, batch, logs=None):
+        self._logs = logs or {}
         # The bar redraws ten times a second at most; formatting each round would cost more.
         if self._bar.update():
-            self._bar.set_postfix(_short(logs or {}), refresh=False)
+            self._bar.set_postfix(_short(self._logs), refresh=False)
 
     def on_train_end(self, logs=None):
-        self._bar.set_postfix(_short(logs or {}))
+        self._bar.set_postfix(_short(self._logs))
         self._bar.close()
 
 
-def train(task, examples, choice, *, steps, seed=0, burn_in=0, radius=None):
-    """Trains a new model of the task and returns what its tracker read.
+class MeanLogs(keras.callbacks.Callback):
+    """The means of loss and metrics over the rounds after the burn-in."""
+
+    def __init__(self, burn_in):
+        super().__init__()
+        self._burn_in, self._logs = burn_in, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch >= self._burn_in:
+            self._logs.append({name: float(value) for name, value in (logs or {}).items()})
+
+    def means(self):
+        """Returns the mean of each."""
+        names = self._logs[0] if self._logs else ()
+        return {name: float(np.mean([logs[name] for logs in self._logs])) for name in names}
+
+
+def train(task, examples, choice, *, plan, path, seed=0, radius=None, tolerance=0.01, keep=False):
+    """Trains a new model of the task; returns what its tracker read and its decomposition.
 
     The same seed gives the same initial weights and the same batches to every optimizer.
 
@@ -38,47 +63,91 @@ def train(task, examples, choice, *, steps, seed=0, burn_in=0, radius=None):
         task: An `experiments.tasks.Task`.
         examples: The dataset of examples, from `experiments.tasks.examples`.
         choice: An `experiments.optimizers.Choice`.
-        steps: Rounds to train, burn-in included.
+        plan: An `experiments.rounds.Plan`.
+        path: A directory for the recorded rounds; what an interrupted run left there is removed.
         seed: Seed of the weights and of the order of the data.
-        burn_in: Rounds before tracking starts.
-        radius: Radius of the comparators, as in `keras_taylor.optimizers.RegretTracker`.
+        radius: Radius of the comparators, or `None` for the distance travelled.
+        tolerance: Gap of the optima, relative to the value.
+        keep: Whether the recorded rounds stay when they are decomposed.
 
     Returns:
-        A dictionary of numbers and lists; see `experiments.recording.RegretRecorder.series`.
+        A dictionary of numbers and lists; see `experiments.recording.RegretRecorder.series` and
+        `decompose`.
     """
     keras.utils.set_random_seed(seed)
     model = kt.TaylorModel.from_model(task.build_model(), COMPARATORS)
     tracker = kt.optimizers.RegretTracker(choice.build(), radius=radius)
-    compile_with_metrics(model, task, tracker)
-    recorder = recording.RegretRecorder(tracker, steps, burn_in, COMPARATORS)
+    model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
+    recorder = recording.RegretRecorder(tracker, plan.steps, plan.burn_in, COMPARATORS)
+    means = MeanLogs(plan.burn_in)
+    bar = ProgressBar(f"{choice.label:>12}", plan.steps)
+    shutil.rmtree(path, ignore_errors=True)
     start = time.perf_counter()
-    history = _fit(model, tasks.batches(task, examples, seed), steps, recorder, choice.label)
+    batches = tasks.batches(task, examples, seed).repeat()
+    trajectory = _record(model, batches, path, plan, recorder, [recorder, means, bar])
+    trained = time.perf_counter()
+    split = {} if recorder.diverged else decompose(trajectory, model, radius, tolerance)
+    if not keep:
+        shutil.rmtree(path, ignore_errors=True)
     return {
         "optimizer": choice.label,
         "learning_rate": choice.learning_rate,
-        "wall_seconds": time.perf_counter() - start,
+        "wall_seconds": trained - start,
+        "solve_seconds": time.perf_counter() - trained,
         "diverged": recorder.diverged,
         "parameters": model.count_params(),
-        "last_epoch": {name: values[-1] for name, values in history.history.items()},
+        "means": means.means(),
+        "decomposition": split,
         **recorder.series(),
     }
 
 
-def compile_with_metrics(model, task, tracker):
-    """Compiles a model of the task with the tracker as optimizer and its regret as metrics."""
-    regret = [kt.metrics.LinearRegret(tracker), kt.metrics.OptimumLowerBound(tracker)]
-    model.compile(tracker, loss=task.build_loss(), metrics=[*task.metrics, *regret])
+def _record(model, batches, path, plan, recorder, callbacks):
+    """Returns the trajectory, or `None` where training ended before a round was kept."""
+    try:
+        return kt.record(
+            model,
+            batches,
+            path,
+            steps=plan.steps,
+            start=plan.burn_in,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except ValueError:
+        if not recorder.diverged:
+            raise
+        return None
 
 
-def steps_of(task, examples, epochs, max_steps=None):
-    """Returns the number of rounds that a run of the task trains."""
-    return rounds.total_steps(len(examples) // task.batch_size, epochs, max_steps)
+def decompose(trajectory, model, radius=None, tolerance=0.01):
+    """Returns the rows of network and layers over N, of a sample of units, and rates of regret."""
+    options = {"radius": radius, "tolerance": tolerance}
+    table = kt.decompose(trajectory, model, ["network", "layers"], **options)
+    units = kt.decompose(
+        trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
+    )
+    return {
+        "parts": table.rows,
+        "units": units.rows,
+        "rates": {part: dataclasses.asdict(rate) for part, rate in table.rate().items()},
+    }
 
 
-def _fit(model, batches, steps, recorder, description):
-    epochs = -(-steps // len(batches))
-    callbacks = [recorder, ProgressBar(f"{description:>12}", steps)]
-    return model.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+def sampled_units(model, count=UNITS):
+    """Returns so many units of each layer, evenly spread, as names of parts."""
+    return [
+        f"unit:{layer}/{number}"
+        for layer, units in Scopes(model.trainable_variables).layers.items()
+        for number in np.unique(np.linspace(0, units - 1, count + 2).astype(int)[1:-1])
+    ]
+
+
+def plan_of(task, examples, settings):
+    """Returns the `experiments.rounds.Plan` of a run of the task."""
+    steps = len(examples) // task.batch_size
+    total = rounds.total_steps(steps, settings.resolved_epochs(), settings.max_steps)
+    return rounds.plan(total, settings.burn_in, settings.recorded_rounds)
 
 
 def _short(logs):

@@ -14,6 +14,7 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from keras_taylor import metrics, optimizers
+from keras_taylor.decomposition import Decomposition, Rate, decompose
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimum import Optimum, taylor_optimum
 from keras_taylor.recording import record
@@ -26,11 +27,14 @@ from keras_taylor.trajectory import Round, Trajectory
 from keras_taylor.version import __version__
 
 __all__ = [
+    "Decomposition",
     "Optimum",
+    "Rate",
     "Round",
     "TaylorModel",
     "Trajectory",
     "__version__",
+    "decompose",
     "metrics",
     "optimizers",
     "record",

@@ -1,6 +1,13 @@
 """What Keras has no public name for: replicas, sparse gradients, graphs. TensorFlow only."""
 
 import tensorflow as tf
+from keras.src.utils.rng_utils import get_random_seed
+
+
+def global_seed():
+    """Returns the seed that `keras.utils.set_random_seed` set, or `None`."""
+    # Keras keeps it, but has no public name to read it.
+    return get_random_seed()
 
 
 def densify(gradient):

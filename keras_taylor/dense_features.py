@@ -202,6 +202,7 @@ class Problem:
         self._is_sum = rounds.output_loss.losses()[0].reduction == "sum"
         self._value = tf.function(self._chunk_value, autograph=False, reduce_retracing=True)
         self._curvature = tf.function(self._chunk_curvature, autograph=False, reduce_retracing=True)
+        self._losses = tf.function(self._chunk_losses, autograph=False, reduce_retracing=True)
 
     def value_and_gradient(self, v):
         """Returns F and its gradient at a vector, over the first `count` rounds."""
@@ -219,9 +220,9 @@ class Problem:
 
     def losses(self, v):
         """Returns the Taylor loss of each of the first `count` rounds at a vector."""
-        problem = streaming.Problem(self._rounds, self.part)
-        problem.count = self.count
-        return problem.losses(v)
+        matrix = self._matrix(v)
+        chunks = self._features.first(self.count)
+        return np.concatenate([self._losses(matrix, chunk).numpy() for chunk in chunks])
 
     def _matrix(self, v):
         chunk = self._features.chunks[0]
@@ -242,6 +243,15 @@ class Problem:
             tape.watch(v)
             slope = tf.reduce_sum(self._chunk_value(v, chunk)[1] * p)
         return tape.gradient(slope, v, unconnected_gradients="zero")
+
+    def _chunk_losses(self, v, chunk):
+        size = self._features.batch_size
+        by_round = {
+            name: tf.reshape(tensor, tf.concat([[-1, size], tf.shape(tensor)[1:]], 0))
+            for name, tensor in chunk.items()
+        }
+        signature = tf.TensorSpec((), v.dtype)
+        return tf.map_fn(lambda one: self._loss(v, one), by_round, fn_output_signature=signature)
 
     def _loss(self, v, chunk):
         """Returns the sum of the Taylor losses of the rounds of a chunk."""

@@ -101,6 +101,10 @@ def taylor_optimum(
     solved = {}
     for name in names:
         solver = Solver(rounds, name)
+        if None in radii and not rounds.travelled(solver.part):
+            raise ValueError(
+                f"part {name!r} did not move in the recorded rounds: give a radius, or record more"
+            )
         found = solver.solve(radii, tolerance, max_passes, start and start.comparator, verbose)
         solved[name.partition(":")[2]] = found if several else found[0]
         if solver.interrupted:
@@ -143,11 +147,6 @@ class Solver:
         self.problem.count = count or len(self.rounds)
         travelled = self.rounds.travelled(self.part, count)
         radii = [travelled if radius is None else radius for radius in radii]
-        if not all(radii):
-            raise ValueError(
-                f"part {self.part.name!r} did not move in the recorded rounds: give a radius, or "
-                "record more"
-            )
         bar = keras.utils.Progbar(
             max_passes,
             verbose=bool(verbose),

@@ -65,8 +65,18 @@ class Writer:
 
     def __init__(self, path, layout, shards=()):
         self._path, self._layout = path, layout
-        self.shards = list(shards)
+        self.shards, self.notes = list(shards), {}
         self._file = None
+
+    @property
+    def is_between_shards(self):
+        """Whether the next structure begins a shard."""
+        return self._file is None
+
+    def finished_shards(self):
+        """Returns the numbers of structures in the shards, after ending the one that is open."""
+        self.close()
+        return list(self.shards)
 
     def append(self, structure):
         """Writes one structure and the progress file after it."""
@@ -81,7 +91,7 @@ class Writer:
         self._file.write(tf.train.Example(features=features).SerializeToString())
         self._file.flush()
         self.shards[-1] += 1
-        write_json(self._path / PROGRESS, {"shards": self.shards})
+        write_json(self._path / PROGRESS, {"shards": self.shards} | self.notes)
         if self.shards[-1] == SHARD_ROUNDS:
             self.close()
 

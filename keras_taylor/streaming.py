@@ -168,6 +168,47 @@ class Problem:
         return numbered.reduce(tf.zeros(most, "float64"), put)
 
 
+class LinearRegret:
+    """Linear regret over the first rounds of a trajectory, from one pass over it.
+
+    Args:
+        rounds: The `Rounds`.
+        counts: The numbers of rounds that are asked for later, in rising order.
+    """
+
+    def __init__(self, rounds, counts):
+        self._rounds, self._sums = rounds, {}
+        summed = tf.function(self._summed, autograph=False)
+        first = [tf.constant(a) for a in rounds.first]
+        products, gradients = 0.0, [0.0] * len(first)
+        for start, end in zip([0, *counts], counts, strict=False):
+            added, *more = summed(first, tf.constant(start, "int64"), tf.constant(end, "int64"))
+            products = products + added.numpy()
+            gradients = [g + m.numpy() for g, m in zip(gradients, more, strict=True)]
+            self._sums[end] = products, gradients
+
+    def average(self, part, radius, count):
+        """Returns the linear regret of a part divided by the number of rounds."""
+        products, gradients = self._sums[count]
+        total = products[part.units].sum() + radius * np.linalg.norm(part.vector(gradients))
+        return float(total / count)
+
+    def _summed(self, first, start, end):
+        scopes = self._rounds.scopes
+
+        def add(sums, tensors):
+            batch = self._rounds.batch(tensors)
+            still = [ops.zeros_like(weight) for weight in batch.weights]
+            _, gradient = batch.value_and_gradient(still)
+            gradient = [ops.cast(g, "float64") for g in gradient]
+            moves = [ops.cast(w, "float64") - f for w, f in zip(batch.weights, first, strict=True)]
+            products = [g * move for g, move in zip(gradient, moves, strict=True)]
+            return _added(sums, [scopes.unit_sums(scopes.matrices(products)), *gradient])
+
+        zeros = (tf.zeros(scopes.unit_count, "float64"), *_zeros(first))
+        return self._rounds.dataset.take(end).skip(start).reduce(zeros, add)
+
+
 def _zeros(tensors):
     # Tuples, since tf.data would stack a list into one tensor.
     return tuple(tf.zeros_like(tensor) for tensor in tensors)

@@ -8,6 +8,7 @@ import pathlib
 import tensorflow as tf
 
 from keras_taylor import storage
+from keras_taylor.weight_formats import WeightFormat
 
 MANIFEST = "manifest.json"
 
@@ -68,14 +69,21 @@ class Trajectory:
                 "keras_taylor.record wrote"
             ) from error
         self.manifest = json.loads(text)
-        self._layout = storage.Layout(self.manifest["layout"])
-        progress = self.path / storage.PROGRESS
-        self._shards = json.loads(progress.read_text(encoding="utf-8"))["shards"]
+        self.layout = storage.Layout(self.manifest["layout"])
+        self._progress = _progress(self.path / storage.PROGRESS)
+        self._shards = self._progress["shards"]
+        self._format = WeightFormat(self.manifest["keep"])
+        self._format.load(self.path)
 
     @property
     def model_config(self):
         """The configuration of the model, as `keras.saving.serialize_keras_object` gave it."""
         return self.manifest["model"]
+
+    @property
+    def weight_error(self):
+        """The largest `||kept - W^n|| / ||W^n - W^1||`: zero where weights are kept exactly."""
+        return self._progress["weight_error"]
 
     def __len__(self):
         return sum(self._shards)
@@ -85,7 +93,7 @@ class Trajectory:
         with self.damage_told():
             for tensors in self.dataset():
                 arrays = [tensor.numpy() for tensor in tensors]
-                yield self._round(number, self._layout.unflatten(arrays))
+                yield self._round(number, self._unflattened(arrays))
                 number += self.manifest["every"]
 
     @contextlib.contextmanager
@@ -99,11 +107,11 @@ class Trajectory:
 
     def dataset(self):
         """Returns a `tf.data.Dataset` of the rounds, each a flat tuple of tensors; see `unpack`."""
-        return storage.read(self.path, self._shards, self._layout)
+        return storage.read(self.path, self._shards, self.layout)
 
     def unpack(self, tensors):
         """Returns a round's `weights, non_trainable_weights, x, y, sample_weight, loss`."""
-        parts = self._layout.unflatten(list(tensors))
+        parts = self._unflattened(list(tensors))
         names = ("weights", "non_trainable_weights", "x", "y", "sample_weight", "loss")
         return tuple(parts[name] for name in names)
 
@@ -117,8 +125,19 @@ class Trajectory:
                 f"{expected}, model {model.name!r} has {found}"
             )
 
+    def _unflattened(self, flat):
+        parts = self.layout.unflatten(flat)
+        return parts | {"weights": self._format.decode(parts["weights"])}
+
     def _round(self, number, parts):
         return Round(number, **parts | {"loss": float(parts["loss"])})
+
+
+def _progress(file):
+    # There is none where recording was cut off before its first round was written.
+    if not file.exists():
+        return {"shards": [], "weight_error": 0.0}
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def weight_table(model):

@@ -16,8 +16,12 @@ class State(keras.layers.Layer):
         super().__init__(name="taylor_state")
         object.__setattr__(self, "_taylor", taylor)
 
+    def kept_variables(self):
+        """Returns the variables that are kept beside the model's weights."""
+        return self._taylor.variables()
+
     def save_own_variables(self, store):
-        for index, variable in enumerate(self._taylor.variables()):
+        for index, variable in enumerate(self.kept_variables()):
             store[str(index)] = variable.numpy()
 
     def load_own_variables(self, store):

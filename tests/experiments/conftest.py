@@ -23,6 +23,8 @@ def settings(data_dir, tmp_path):
         optimizers=("sgd", "adam:0.002"),
         max_steps=40,
         burn_in=5,
+        recorded_rounds=35,
+        tolerance=0.05,
         data_dir=data_dir,
         output_dir=str(tmp_path / "out"),
     )
@@ -51,9 +53,11 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
         "optimizer": optimizer,
         "learning_rate": 0.01,
         "wall_seconds": 1.0,
+        "solve_seconds": 2.0,
         "diverged": diverged,
         "parameters": 3,
-        "last_epoch": {"loss": 1.0},
+        "means": {"loss": 1.0, "taylor_loss_initial": 1.5},
+        "decomposition": {} if diverged else _split(power),
         "progress": {
             "round": numbers,
             "steps": numbers,
@@ -69,6 +73,40 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
         "unit_progress": {"round": units, "steps": units},
         "units": {"a": _series(units, power, [0.25, 0.25]), "b": _series(units, power, [-1.0])},
         "environment": {"python": "3"},
+    }
+
+
+def _split(power):
+    """Returns a decomposition with regret `N**power / 2` of network and layer `a`, and one unit."""
+    parts = [_row(part, n, power) for part in ("network", "layer:a") for n in (10, 100, 1000)]
+    rate = {
+        "slope": power,
+        "lower": power - 0.1,
+        "upper": power + 0.1,
+        "points": 3,
+        "share_left_out": 0.0,
+    }
+    return {
+        "parts": parts,
+        "units": [_row("unit:a/1", 1000, power)],
+        "rates": {"network": rate, "layer:a": rate | {"slope": None}},
+    }
+
+
+def _row(part, count, power):
+    loss, regret = 1 + 1 / count, count ** (power - 1) / 2
+    return {
+        "part": part,
+        "rounds": count,
+        "radius": 0.5,
+        "average_loss": loss,
+        "optimum_lower": loss - regret * 1.1,
+        "optimum_upper": loss - regret,
+        "regret_lower": regret,
+        "regret_upper": regret * 1.1,
+        "linear_regret": 2 * regret,
+        "passes": 5,
+        "converged": part != "layer:a",
     }
 
 

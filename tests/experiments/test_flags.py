@@ -36,6 +36,8 @@ def test_flags_become_settings():
         ({"epochs": 0}, "--epochs=0"),
         ({"max_steps": -3}, "--max_steps=-3"),
         ({"burn_in": -1}, "--burn_in=-1"),
+        ({"recorded_rounds": 0}, "--recorded_rounds=0"),
+        ({"tolerance": 0.0}, "--tolerance=0.0"),
         ({"radius": 0.0}, "--radius=0.0"),
         ({"radius": float("nan")}, "--radius=nan"),
         ({"seed": -1}, "--seed=-1"),

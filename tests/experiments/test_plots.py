@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from experiments import plots
+from experiments import plots, summary
 
 TRACKED = 1000
 
@@ -22,6 +22,35 @@ def test_regret_is_logarithmic_and_has_a_guide_of_slope_one_half(runs):
     assert [line.get_label() for line in lines] == ["sgd", "adam (diverged)"]
     rise, run = np.diff(np.log(guide.get_ydata()))[0], np.diff(np.log(guide.get_xdata()))[0]
     assert rise / run == pytest.approx(0.5)
+
+
+def test_bars_stand_on_each_other(make_run):
+    summaries = [summary.summarize(run, TRACKED) for run in (make_run(), make_run(power=1.0))]
+    (axes,) = plots.decomposition_figure(summaries).axes
+    bars = [
+        (bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()) for bar in axes.patches
+    ]
+    for place, item in enumerate(summaries):
+        row = item["decomposition"]["parts"]["network"]
+        optimum, regret = (bar for bar in bars if bar[0] == pytest.approx(place))
+        assert optimum[1:] == (0, pytest.approx(row["optimum_upper"]))
+        assert regret[1] + regret[2] == pytest.approx(row["average_loss"])
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["Taylor optimum", "average regret"]
+
+
+def test_negative_regret_is_hatched(make_run):
+    item = summary.summarize(make_run(), TRACKED)
+    item["decomposition"]["parts"]["network"]["regret_lower"] = -0.2
+    (axes,) = plots.decomposition_figure([item]).axes
+    assert axes.patches[1].get_hatch()
+
+
+def test_growth_has_regret_its_interval_and_linear_regret(runs):
+    (axes,) = plots.growth_figure(runs).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5 * n**0.5 for n in (10, 100, 1000)])
+    assert len(axes.collections) == 2
 
 
 def test_what_is_not_positive_leaves_a_gap(runs):

@@ -80,3 +80,10 @@ def test_a_loss_that_is_no_number_ends_training(loss):
     assert recorder.diverged
     assert trained == 3
     assert recorder.series()["progress"]["round"] == [1, 2, 3]
+
+
+def test_divergence_in_the_burn_in_is_read_too():
+    _, recorder, trained = _train(5, burn_in=3, losses=[1.0, np.nan, 1.0, 1.0, 1.0])
+    assert recorder.diverged
+    assert trained == 2
+    assert recorder.series()["progress"]["round"] == [0]

@@ -45,7 +45,7 @@ def page(tmp_path, make_run):
 
 def test_refers_to_nothing_outside(page):
     references = parsed(page).references
-    assert len(references) == 1 + 2 * (2 + 2 + 2)
+    assert len(references) == 1 + 2 * (2 + 2 + 2 + 2 + 2)
     assert all(reference.startswith("data:") for reference in references)
     assert "@import" not in page.read_text()
     assert "url(" not in page.read_text()
@@ -53,13 +53,17 @@ def test_refers_to_nothing_outside(page):
 
 def test_sections_are_in_order(page):
     headings = parsed(page).headings
-    between = "What Taylor regret lies between"
-    assert headings[:4] == ["Title", "Summary", between, "How to read it"]
+    split = "Loss = Taylor optimum + regret"
+    assert headings[:4] == ["Title", split, "How to read it", "Layer by layer"]
     assert headings[-2:] == ["Configuration", "Versions and machine"]
 
 
 def test_divergence_is_told(page):
     assert "adam diverged" in page.read_text()
+
+
+def test_wide_intervals_are_told(page):
+    assert "sgd: the interval of layer:a is wider than the tolerance" in page.read_text()
 
 
 def test_both_colour_schemes_and_small_screens(page):

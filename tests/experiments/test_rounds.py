@@ -3,6 +3,7 @@
 import pytest
 
 from experiments import rounds
+from experiments.errors import UsageError
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 999, 100_000])
@@ -28,3 +29,24 @@ def test_total_steps():
     assert rounds.total_steps(44, 20) == 880
     assert rounds.total_steps(44, 20, max_steps=100) == 100
     assert rounds.total_steps(44, 1, max_steps=100) == 44
+
+
+@pytest.mark.parametrize(
+    ("total", "burn_in", "recorded", "expected"),
+    [
+        (880, None, None, (580, 300)),
+        (100, None, None, (0, 100)),
+        (880, 100, None, (100, 300)),
+        (120, 100, None, (100, 20)),
+        (880, None, 50, (830, 50)),
+        (880, 10, 50, (10, 50)),
+    ],
+)
+def test_plan(total, burn_in, recorded, expected):
+    assert rounds.plan(total, burn_in, recorded) == rounds.Plan(*expected)
+
+
+@pytest.mark.parametrize(("burn_in", "recorded"), [(100, None), (None, 101), (60, 50)])
+def test_plan_of_too_short_a_run(burn_in, recorded):
+    with pytest.raises(UsageError, match="need more rounds than the 100"):
+        rounds.plan(100, burn_in, recorded)

@@ -18,6 +18,16 @@ def test_summary_of_known_growth(make_run):
     assert item["layers"]["b"]["growth"]["share_left_out"] == 1
 
 
+def test_decomposition_is_that_of_all_rounds(make_run):
+    item = summary.summarize(make_run(), TRACKED)
+    assert {row["rounds"] for row in item["decomposition"]["parts"].values()} == {1000}
+    assert list(item["decomposition"]["parts"]) == ["network", "layer:a", "unit:a/1"]
+    rows = list(summary.decomposition_rows(make_run()))
+    assert len(rows) == 7
+    assert rows[0]["optimizer"] == "sgd"
+    assert list(summary.decomposition_rows(make_run(diverged=True))) == []
+
+
 def test_average_before_the_first_step_is_no_number():
     np.testing.assert_array_equal(summary.average([0.0, 6.0], [0, 3]), [np.nan, 2.0])
     assert summary.average([[2.0, 4.0]], [2]).tolist() == [[1.0, 2.0]]

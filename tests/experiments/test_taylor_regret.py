@@ -10,11 +10,12 @@ import sys
 
 import pytest
 
+import keras_taylor
 from experiments import summary, taylor_regret
 from experiments.errors import UsageError
 
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
-PICTURES = ("loss.png", "linear_regret.png", "layers.png")
+PICTURES = ("decomposition.png", "regret.png", "loss.png", "linear_regret.png", "layers.png")
 
 
 def _strict_json(path):
@@ -39,7 +40,15 @@ def test_results_are_complete(settings, capsys):
         assert list(item["layers"]) == ["hidden_1", "hidden_2", "logits"]
         bound = item["average_loss"] - item["network"]["average_linear_regret"]
         assert item["network"]["optimum_lower_bound"] == pytest.approx(bound, rel=1e-3, abs=1e-4)
-    with (directory / "results.csv").open(newline="") as file:
+    _check_decomposition(found)
+    assert not (directory / "trajectories" / "sgd").exists()
+    with (directory / "decomposition.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["optimizer"] for row in rows} == {"sgd", "adam:0.002"}
+    assert len(rows) == sum(
+        len(run["decomposition"][kind]) for run in found["runs"] for kind in ("parts", "units")
+    )
+    with (directory / "linear_regret.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == summary.COLUMNS
     assert {row["scope"] for row in rows} == {"network", "layer", "unit"}
@@ -49,6 +58,28 @@ def test_results_are_complete(settings, capsys):
     assert 'src="http' not in page
     assert 'href="http' not in page
     assert "adam:0.002" in capsys.readouterr().out
+
+
+def _check_decomposition(found):
+    for item in found["summaries"]:
+        rows = item["decomposition"]["parts"]
+        layers = ["layer:hidden_1", "layer:hidden_2", "layer:logits"]
+        assert list(rows)[:4] == ["network", *layers]
+        assert sum(part.startswith("unit:") for part in rows) == 6
+        for row in rows.values():
+            assert row["converged"]
+            assert row["rounds"] == 35
+            assert row["average_loss"] == pytest.approx(item["average_loss"], rel=1e-5)
+            assert row["optimum_lower"] <= row["optimum_upper"]
+            assert row["regret_lower"] <= row["linear_regret"] + 1e-6
+        linear = item["network"]["average_linear_regret"]
+        assert rows["network"]["linear_regret"] == pytest.approx(linear, rel=1e-3)
+
+
+def test_trajectories_can_be_kept(settings):
+    kept = dataclasses.replace(settings, optimizers=("sgd",), keep_trajectories=True)
+    directory = taylor_regret.main(kept)
+    assert len(keras_taylor.Trajectory(directory / "trajectories" / "sgd")) == 35
 
 
 def test_running_again_skips_what_is_done(settings, capsys):
@@ -67,7 +98,15 @@ def test_running_again_skips_what_is_done(settings, capsys):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"optimizers": ("sgd",)}, {"max_steps": 41}, {"radius": 1.0}]
+    "change",
+    [
+        {"seed": 1},
+        {"optimizers": ("sgd",)},
+        {"max_steps": 41},
+        {"tolerance": 0.1},
+        {"recorded_rounds": 20},
+        {"radius": 1.0},
+    ],
 )
 def test_results_of_another_configuration_are_refused(settings, change):
     directory = pathlib.Path(settings.output_dir)
@@ -79,15 +118,15 @@ def test_results_of_another_configuration_are_refused(settings, change):
     assert [path.name for path in directory.iterdir()] == ["configuration.json"]
 
 
-def test_burn_in_that_leaves_nothing_is_refused_before_anything_is_written(settings):
-    with pytest.raises(UsageError, match="--burn_in=40 leaves nothing"):
-        taylor_regret.main(dataclasses.replace(settings, burn_in=40))
+def test_too_many_rounds_are_refused_before_anything_is_written(settings):
+    with pytest.raises(UsageError, match="--burn_in=6 and --recorded_rounds=35 need more rounds"):
+        taylor_regret.main(dataclasses.replace(settings, burn_in=6))
     assert not pathlib.Path(settings.output_dir).exists()
 
 
 def test_divergence_is_reported(settings):
     diverging = dataclasses.replace(
-        settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001"), burn_in=0
+        settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001")
     )
     directory = taylor_regret.main(diverging)
     first, second = _strict_json(directory / "results.json")["summaries"]

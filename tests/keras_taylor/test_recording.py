@@ -1,5 +1,6 @@
 """Tests of recorded training and of the trajectories it leaves."""
 
+import contextlib
 import json
 import shutil
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_taylor as kt
-from keras_taylor import storage
+from keras_taylor import recording, storage
 
 STEPS, START, BATCH = 12, 4, 8
 
@@ -209,6 +210,133 @@ def test_full_disk_leaves_a_valid_trajectory(path, monkeypatch):
 def test_manifest_is_json_with_the_layout(path):
     _record(path)
     manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["seed"] == 0
+    assert manifest["loss"]["class_name"] == "SparseCategoricalCrossentropy"
+    assert set(manifest["versions"]) == {"keras", "keras_taylor"}
     assert manifest["first"] == START + 1
     assert manifest["layout"]["items"]["x"]["shape"] == [None, 5]
     shutil.rmtree(path)
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@contextlib.contextmanager
+def _kill_at(monkeypatch, number):
+    """Lets the next recording end at a round, as if its process had been killed there."""
+    original = recording._train_round
+
+    def train(model, at, batch, recorder):
+        if at == number:
+            raise KilledError
+        return original(model, at, batch, recorder)
+
+    monkeypatch.setattr(recording, "_train_round", train)
+    with pytest.raises(KilledError):
+        yield
+    monkeypatch.setattr(recording, "_train_round", original)
+
+
+@pytest.mark.parametrize("number", [5, 6, 8, 9, 12])
+def test_recording_goes_on_where_it_was_killed(path, tmp_path, monkeypatch, number):
+    monkeypatch.setattr(storage, "SHARD_ROUNDS", 4)
+    whole_model = _model()
+    whole = kt.record(whole_model, _batches(), tmp_path / "whole", STEPS, START, verbose=0)
+    with _kill_at(monkeypatch, number):
+        _record(path)
+    model = _model()
+    if number > START + 1:
+        model.set_weights([np.ones_like(w) for w in model.get_weights()])
+    again = kt.record(model, _batches(), path, STEPS, START, resume=True, verbose=0)
+    _assert_same(again, whole)
+    for one, other in zip(model.variables, whole_model.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _assert_same(again, whole):
+    assert len(again) == len(whole)
+    for one, other in zip(again, whole, strict=True):
+        assert (one.number, one.loss) == (other.number, other.loss)
+        for a, b in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_recording_can_be_made_longer(path, tmp_path):
+    whole = kt.record(_model(), _batches(), tmp_path / "whole", STEPS, START, verbose=0)
+    _record(path, steps=7)
+    _assert_same(_record(path, resume=True), whole)
+    _assert_same(_record(path, resume=True), whole)
+
+
+def test_wrapped_training_goes_on_too(path, tmp_path):
+    def made():
+        model = kt.TaylorModel.from_model(_model(), "average")
+        tracker = kt.optimizers.RegretTracker(keras.optimizers.Adam(0.01))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(tracker, loss=loss)
+        return model
+
+    whole, first, second = made(), made(), made()
+    kt.record(whole, _batches(), tmp_path / "whole", STEPS, verbose=0)
+    kt.record(first, _batches(), path, 6, verbose=0)
+    kt.record(second, _batches(), path, STEPS, resume=True, verbose=0)
+    assert float(second.average_taylor_loss()) == float(whole.average_taylor_loss())
+    regrets = [float(m.optimizer.linear_regret()) for m in (second, whole)]
+    assert regrets[0] == regrets[1]
+
+
+def test_resuming_another_recording_is_refused(path):
+    _record(path)
+    for options in ({"every": 2}, {"start": 3}, {"keep": "float32"}):
+        with pytest.raises(ValueError, match="holds a recording with"):
+            _record(path, resume=True, **options)
+    model = _model()
+    model.compile("sgd", loss=model.loss)
+    with pytest.raises(ValueError, match="another model or optimizer"):
+        kt.record(model, _batches(), path, STEPS, START, resume=True, verbose=0)
+    (path / "checkpoint.npz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"checkpoint.npz cannot be read"):
+        _record(path, resume=True)
+
+
+def test_resuming_in_an_empty_directory_begins(path):
+    assert len(_record(path, resume=True)) == STEPS - START
+
+
+def test_weights_in_fewer_bytes(path, tmp_path):
+    exact, halved = _record(tmp_path / "exact"), _record(path, keep="bfloat16")
+    assert exact.weight_error == 0.0
+    assert 0 < halved.weight_error < 1 / 256
+    first = next(iter(exact)).weights
+    for one, other in zip(halved, exact, strict=True):
+        error = moved = 0.0
+        for a, b, c in zip(one.weights, other.weights, first, strict=True):
+            assert a.dtype == b.dtype
+            error, moved = error + np.sum((a - b) ** 2), moved + np.sum((b - c) ** 2)
+        assert error <= (halved.weight_error * 1.001) ** 2 * moved + 1e-30
+    model = _model()
+    found = [kt.taylor_optimum(t, model, tolerance=1e-3, verbose=0) for t in (exact, halved)]
+    assert found[1].value == pytest.approx(found[0].value, rel=0.01)
+
+
+def test_callbacks_see_each_round_and_may_end_training(path):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append((batch, logs["loss"]))
+            if len(seen) == 7:
+                self.model.stop_training = True
+
+    trajectory = _record(path, callbacks=[Watch()])
+    assert [batch for batch, _ in seen] == list(range(7))
+    assert [round.loss for round in trajectory] == [pytest.approx(s[1]) for s in seen[START:]]
+    seen.clear()
+    with pytest.raises(ValueError, match="ended training before round 11"):
+        _record(path.with_name("other"), start=10, callbacks=[Watch()])
+
+
+def test_unknown_format(path):
+    with pytest.raises(ValueError, match="unknown keep='int8'.*bfloat16"):
+        _record(path, keep="int8")

@@ -1,0 +1,69 @@
+"""What training needs to go on exactly where it stopped, in one file."""
+
+import json
+import os
+import zipfile
+
+import numpy as np
+
+CHECKPOINT = "checkpoint.npz"
+
+
+class Checkpoint:
+    """The variables of a model, of its optimizer and of a `TaylorModel`'s comparators.
+
+    Args:
+        model: A compiled model.
+        path: The directory to keep the file in.
+
+    Attributes:
+        shards: Sizes of the shards that were complete when the state was saved.
+    """
+
+    def __init__(self, model, path):
+        self._model, self._file, self.shards = model, path / CHECKPOINT, []
+
+    def save(self, number, shards):
+        """Saves the state before a round, with the shards that were complete then."""
+        partial = self._file.with_name(f".{self._file.name}")
+        head = json.dumps({"number": number, "shards": shards})
+        with partial.open("wb") as file:
+            np.savez(file, *(v.numpy() for v in self._variables()), head=head)
+        os.replace(partial, self._file)
+
+    def restore(self):
+        """Gives the model the saved state; returns the number of the round that comes next.
+
+        Raises:
+            ValueError: if there is none, it cannot be read, or it is of another model or optimizer.
+        """
+        try:
+            with np.load(self._file) as saved:
+                head = json.loads(str(saved["head"]))
+                arrays = [saved[f"arr_{index}"] for index in range(len(saved.files) - 1)]
+        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+            raise ValueError(
+                f"{self._file} cannot be read, so the recording cannot go on: {error}"
+            ) from error
+        variables = self._variables()
+        shapes = [tuple(variable.shape) for variable in variables]
+        if shapes != [array.shape for array in arrays]:
+            raise ValueError(
+                f"{self._file} is of another model or optimizer: expected variables of shapes "
+                f"{shapes}, it has {[array.shape for array in arrays]}"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        self.shards = head["shards"]
+        return head["number"]
+
+    def _variables(self):
+        model = self._model
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = getattr(model, "taylor_state", None)
+        return [
+            *model.variables,
+            *model.optimizer.variables,
+            *(state.kept_variables() if state is not None else []),
+        ]
