@@ -31,12 +31,12 @@ class WeightFormat:
 
     def save(self, path):
         """Writes the first weights into a directory, where the format needs them."""
-        if self.keep == "bfloat16":
+        if self.keep != "exact":
             np.savez(path / FIRST, *self._first)
 
     def load(self, path):
         """Reads what `save` wrote."""
-        if self.keep == "bfloat16":
+        if self.keep != "exact":
             with np.load(path / FIRST) as saved:
                 self._first = [saved[f"arr_{index}"] for index in range(len(saved.files))]
 
@@ -50,12 +50,15 @@ class WeightFormat:
 
     def decode(self, arrays):
         """Returns weights from what was kept of them, arrays or tensors."""
-        if self.keep != "bfloat16":
+        if self.keep == "exact":
             return list(arrays)
-        return [
-            first + (tf.cast(a, first.dtype) if tf.is_tensor(a) else a.astype(first.dtype))
+        wide = [
+            tf.cast(a, first.dtype) if tf.is_tensor(a) else a.astype(first.dtype)
             for first, a in zip(self._first, arrays, strict=True)
         ]
+        if self.keep == "float32":
+            return wide
+        return [first + a for first, a in zip(self._first, wide, strict=True)]
 
     def _encoded(self, weight, first):
         if self.keep == "float32":
