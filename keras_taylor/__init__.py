@@ -13,7 +13,7 @@ if _keras.backend.backend() != "tensorflow":
         f"{_keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
-from keras_taylor import metrics, optimizers
+from keras_taylor import callbacks, exploration, metrics, optimizers, shattering
 from keras_taylor.decomposition import Decomposition, Rate, decompose
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimum import Optimum, taylor_optimum
@@ -34,10 +34,13 @@ __all__ = [
     "TaylorModel",
     "Trajectory",
     "__version__",
+    "callbacks",
     "decompose",
+    "exploration",
     "metrics",
     "optimizers",
     "record",
+    "shattering",
     "taylor_curvature_product",
     "taylor_loss",
     "taylor_loss_and_gradient",

@@ -31,6 +31,12 @@ def sum_over_replicas(tensors):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
+def replica_count():
+    """Returns how many replicas run the present step."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
 def is_reachable(tensor):
     """Tells whether a tensor can be used where we are, which one of another graph cannot."""
     if not tf.is_symbolic_tensor(tensor):

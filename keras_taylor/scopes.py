@@ -78,14 +78,14 @@ class Scopes:
         keys = layer_keys([weight.path for weight in weights])
         counts = _unit_counts(keys, weights)
         firsts, self.layers = _numbered(list(zip(keys, counts, strict=True)))
-        self._keys, self._counts, self._firsts = keys, counts, firsts
+        self._keys, self.unit_counts, self.first_units = keys, counts, firsts
         self.unit_count = sum(self.layers.values())
         self.pieces = _pieces(self.shapes, counts)
         order = [index for piece in self.pieces for index in piece.weights]
         self.column_units = _concatenated(
             np.arange(firsts[index], firsts[index] + counts[index]) for index in order
         )
-        self._unit_layers = _concatenated(
+        self.unit_layers = _concatenated(
             np.full(units, number) for number, units in enumerate(self.layers.values())
         )
 
@@ -135,7 +135,7 @@ class Scopes:
         if scope == "network":
             return ops.sum(units)
         if scope == "layers":
-            return ops.segment_sum(units, self._unit_layers, len(self.layers))
+            return ops.segment_sum(units, self.unit_layers, len(self.layers))
         return units
 
     def named(self, values, scope):
@@ -192,8 +192,25 @@ class Scopes:
             for index, tensor in enumerate(tensors)
         ]
 
+    def scaled(self, tensors, factors):
+        """Returns tensors with each unit's entries multiplied by a factor of its own.
+
+        Args:
+            tensors: Tensors shaped like the weights; some may be `None`, and stay so.
+            factors: A vector over all units, `(unit_count,)`.
+        """
+        cuts = zip(tensors, self.first_units, self.unit_counts, strict=True)
+        return [
+            None
+            if tensor is None
+            else ops.reshape(
+                ops.reshape(tensor, (-1, count)) * factors[first : first + count], tensor.shape
+            )
+            for tensor, first, count in cuts
+        ]
+
     def _masked(self, index, tensor, unit):
-        first, count = self._firsts[index], self._counts[index]
+        first, count = self.first_units[index], self.unit_counts[index]
         mask = ops.cast(ops.equal(ops.arange(first, first + count), unit), tensor.dtype)
         matrix = ops.reshape(tensor, (-1, count)) * mask
         return ops.reshape(matrix, self.shapes[index])

@@ -1,5 +1,6 @@
 """Optimizers that wrap a Keras optimizer and are used in its place."""
 
 from keras_taylor.optimizers.regret_tracker import RegretTracker
+from keras_taylor.optimizers.rms_normalized import RMSNormalized
 
-__all__ = ["RegretTracker"]
+__all__ = ["RMSNormalized", "RegretTracker"]

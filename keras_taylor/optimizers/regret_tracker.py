@@ -7,7 +7,7 @@ import weakref
 import keras
 from keras import ops
 
-from keras_taylor import backend
+from keras_taylor import backend, signal_to_noise
 from keras_taylor import linear_regret as bounds
 from keras_taylor.optimizers.wrapper import OptimizerWrapper, wrapped
 from keras_taylor.scopes import SCOPES, Scopes, check_scope
@@ -39,13 +39,14 @@ class RegretTracker(OptimizerWrapper):
     itself and skips non-finite rounds on its own), `average_loss` and `optimum_lower_bound` are
     NaN; linear regret is not affected.
 
-    Memory: one float32 and one float64 copy of the weights.
+    Memory: one float32 and one float64 copy of the weights; with `track_snr` three more in float64.
 
     Args:
         inner_optimizer: The Keras optimizer that trains.
         radius: R, the same for every part, or `None` for the largest distance `||W^n - W^1||`
             that the part travelled in the rounds tracked, so that all its iterates are
             comparators.
+        track_snr: Whether to sum the squares of gradients and the updates too, for `snr`.
         name: Name of the optimizer.
 
     Raises:
@@ -65,7 +66,7 @@ class RegretTracker(OptimizerWrapper):
     bound is a reconstruction.
     """
 
-    def __init__(self, inner_optimizer, radius=None, name=None):
+    def __init__(self, inner_optimizer, radius=None, track_snr=False, name=None):
         is_number = isinstance(radius, numbers.Real)
         if radius is not None and not (is_number and 0 < radius < float("inf")):
             raise ValueError(
@@ -73,8 +74,8 @@ class RegretTracker(OptimizerWrapper):
                 f"received {radius!r}"
             )
         super().__init__(inner_optimizer, name=name)
-        self.radius = radius
-        self._losses = {}
+        self.radius, self.track_snr = radius, bool(track_snr)
+        self._losses, self._pending = {}, {}
         self._scopes = None
         self._steps = self._add_sum((), "steps", "int64")
         self._skipped_steps = self._add_sum((), "skipped_steps", "int64")
@@ -97,6 +98,7 @@ class RegretTracker(OptimizerWrapper):
         # Zeros until the first round: this may run while that round is traced.
         self._start = [self._add_sum(shape, "start", self._dtype) for shape in shapes]
         self._gradient_sums = [self._add_sum(shape, "gradient") for shape in shapes]
+        self._noise = signal_to_noise.Sums(self._add_sum, shapes) if self.track_snr else None
         self._inner_products = self._add_sum((self._scopes.unit_count,), "inner_product")
         self._squared_distances = {
             "network": self._add_sum((), "network_distance"),
@@ -154,6 +156,33 @@ class RegretTracker(OptimizerWrapper):
         self._check_built(scope)
         return self._named(ops.sqrt(self._squared_distances[scope]), scope)
 
+    def snr(self, scope="network", of="gradients"):
+        """Returns the signal-to-noise ratio of coordinates over the rounds tracked, by quantiles.
+
+        For each coordinate `|sum g| / sqrt(N sum g^2)`, from 0 (noise) to 1 (the same in each
+        round); 0 for a coordinate that got no gradient.
+
+        Args:
+            scope: `"network"`, `"layers"` or `"units"`.
+            of: `"gradients"` as they come, or `"updates"` of the weights.
+
+        Returns:
+            The quantiles 5, 25, 50, 75 and 95 % over the part's coordinates, `(5,)`; `{layer:
+            (5,)}`; or `{layer: (units, 5)}`.
+
+        Raises:
+            ValueError: if the optimizer was made without `track_snr`, is not built, or the scope
+                or kind is unknown.
+        """
+        self._check_built(scope)
+        if self._noise is None:
+            raise ValueError(
+                f"{self.name} does not keep what the ratio needs: make it with track_snr=True"
+            )
+        ratios = self._noise.ratios(of, self._gradient_sums, self._steps)
+        ratios = [self._out(ratio) for ratio in self._scopes.tensors(ratios)]
+        return signal_to_noise.quantiles(self._scopes, ratios, scope)
+
     def start_tracking(self):
         """Zeroes all sums; the next round's weights become `W^1`. For use after a burn-in."""
         # Before it is built, all sums are zero.
@@ -171,11 +200,21 @@ class RegretTracker(OptimizerWrapper):
         loss = ops.cast(loss if known else float("nan"), bounds.SUM_DTYPE)
         tensors = backend.sum_over_replicas(self._comparable(gradients, variables))
         (loss,) = backend.sum_over_replicas([loss])
-        self._record(tensors, loss, known)
+        recorded = self._record(tensors, loss, known)
+        if self.track_snr:
+            self._pending[threading.get_ident()] = recorded
         return gradients
 
+    def after_update(self):
+        if not self.track_snr:
+            return
+        gradients, weights, finite = self._pending.pop(threading.get_ident())
+        moved = [after - before for after, before in zip(self._weights(), weights, strict=True)]
+        ops.cond(finite, lambda: self._noise.add(gradients, moved), lambda: None)
+
     def get_config(self):
-        return {**super().get_config(), "radius": self.radius}
+        own = {"radius": self.radius, "track_snr": self.track_snr}
+        return super().get_config() | own
 
     def _comparable(self, gradients, variables):
         """Returns gradients as dense, unscaled tensors, one for each variable that is tracked."""
@@ -198,8 +237,7 @@ class RegretTracker(OptimizerWrapper):
 
     def _record(self, gradients, loss, loss_is_known):
         gradients = self._scopes.matrices(gradients)
-        variables = [self._trainable_variables[index] for index in self._tracked_indices]
-        weights = self._scopes.matrices([ops.cast(v, self._dtype) for v in variables])
+        weights = self._weights()
         self._start_at(weights)
         displacements = [w - s for w, s in zip(weights, self._start, strict=True)]
         products = bounds.unit_inner_products(self._scopes, gradients, displacements)
@@ -212,6 +250,13 @@ class RegretTracker(OptimizerWrapper):
             lambda: self._add(gradients, products, distances, loss),
             self._skip,
         )
+        return gradients, weights, finite
+
+    def _weights(self):
+        """Returns the present weights as matrices, which later updates do not change."""
+        variables = [self._trainable_variables[index] for index in self._tracked_indices]
+        values = backend.snapshot(variables) if self.track_snr else variables
+        return self._scopes.matrices([ops.cast(v, self._dtype) for v in values])
 
     def _skip(self):
         self._skipped_steps.assign_add(1)
@@ -272,6 +317,7 @@ class RegretTracker(OptimizerWrapper):
             *self._gradient_sums,
             self._inner_products,
             *(self._squared_distances[scope] for scope in SCOPES),
+            *(self._noise.variables() if self._noise is not None else ()),
         ]
 
     def _add_sum(self, shape, name, dtype=bounds.SUM_DTYPE):

@@ -26,6 +26,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         """
         raise NotImplementedError
 
+    def after_update(self):
+        """Is called when the inner optimizer has applied the gradients; does nothing by itself."""
+
     @property
     def variables(self):
         return self._variables + self.inner_optimizer.variables
@@ -44,6 +47,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         with keras.name_scope(self.name, caller=self):
             gradients = self.before_update(gradients, variables)
         self.inner_optimizer.apply(gradients, variables)
+        with keras.name_scope(self.name, caller=self):
+            self.after_update()
         self._iterations.assign_add(1)
 
     def _known(self, gradients, variables):

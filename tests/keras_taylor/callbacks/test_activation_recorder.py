@@ -1,0 +1,136 @@
+"""Tests of recording activation configurations in `fit`."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_taylor as kt
+from keras_taylor import exploration
+from keras_taylor.callbacks.activation_recorder import MEASURES
+
+Recorder = kt.callbacks.ActivationRecorder
+
+
+def _model():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(6, "relu", name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
+    model.compile(keras.optimizers.SGD(0.5), loss="mse")
+    return model
+
+
+GENERATOR = np.random.default_rng(0)
+X, Y = GENERATOR.normal(size=(32, 4)), GENERATOR.normal(size=(32, 2))
+PROBE = GENERATOR.normal(size=(10, 4))
+
+
+def _fit(recorder, model=None, **options):
+    options = {"epochs": 3, "batch_size": 8, "verbose": 0, "shuffle": False} | options
+    return (model or _model()).fit(X, Y, callbacks=[recorder], **options)
+
+
+def test_measures_are_logged_and_match_snapshots_taken_apart():
+    recorder, snapshots = Recorder(PROBE), []
+
+    class Apart(keras.callbacks.Callback):
+        def take(self):
+            snapshots.append(exploration.Probe(self.model, PROBE).snapshot())
+
+        def on_train_begin(self, logs=None):
+            self.take()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.take()
+
+    history = (
+        _model().fit(X, Y, epochs=3, batch_size=8, verbose=0, callbacks=[Apart(), recorder]).history
+    )
+    assert set(MEASURES) < set(history)
+    assert recorder.steps == [0, 4, 8, 12]
+    moves = [exploration.hamming_share(a, b) for a, b in itertools.pairwise(snapshots)]
+    assert history["activation_hamming"] == pytest.approx(moves)
+    nearest = [exploration.nearest_share(s, snapshots[:n]) for n, s in enumerate(snapshots)][1:]
+    assert history["nearest_hamming"] == pytest.approx(nearest)
+    assert history["switches_per_unit"] == pytest.approx(np.cumsum(moves))
+    seen = set()
+    counts = [len(seen := seen | exploration.digests(s)) for s in snapshots]
+    assert history["distinct_configurations"] == counts[1:]
+    frequency = exploration.unit_frequency(snapshots[-1])
+    assert history["dead_units"][-1] == exploration.dead_share(frequency)
+
+
+def test_recording_does_not_change_training():
+    plain, watched = _model(), _model()
+    plain.fit(X, Y, epochs=3, batch_size=8, verbose=0, shuffle=False)
+    _fit(Recorder(PROBE, every=1), watched)
+    for one, other in zip(plain.get_weights(), watched.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_every_so_many_rounds():
+    recorder = Recorder(PROBE, every=5)
+    history = _fit(recorder).history
+    assert recorder.steps == [0, 5, 10]
+    assert len(history["activation_hamming"]) == 3
+    assert np.isnan(history["activation_hamming"][0]), "one snapshot only has no distance"
+    assert history["switches_per_unit"][0] == 0.0
+
+
+def test_going_on_goes_on_counting():
+    recorder, model = Recorder(PROBE), _model()
+    _fit(recorder, model, epochs=1)
+    _fit(recorder, model, epochs=1)
+    assert recorder.steps == [0, 4, 8]
+
+
+def test_keeping_few_snapshots(tmp_path):
+    recorder = Recorder(PROBE, keep=2)
+    _fit(recorder)
+    assert len(recorder.snapshots) == 2
+    recorder.to_npz(tmp_path / "bits.npz")
+    with np.load(tmp_path / "bits.npz") as saved:
+        assert saved["steps"].tolist() == [0, 4, 8, 12]
+        assert saved["kept_steps"].tolist() == [8, 12]
+        assert saved["bits/hidden"].shape == (2, 1, 10, 1)
+        assert saved["shape/hidden"].tolist() == [6]
+        np.testing.assert_array_equal(
+            saved["bits/hidden"][1], recorder.snapshots[1].layers["hidden"].packed
+        )
+        assert saved["switches_per_unit"].tolist() == recorder.measures["switches_per_unit"]
+
+
+def test_tensorboard_has_scalars_and_histograms(tmp_path):
+    _fit(Recorder(PROBE, log_dir=tmp_path))
+    (file,) = tmp_path.iterdir()
+    tags = {
+        value.tag
+        for record in tf.data.TFRecordDataset(str(file))
+        for value in tf.compat.v1.Event.FromString(record.numpy()).summary.value
+    }
+    assert tags == {f"exploration/{name}" for name in MEASURES} | {"unit_frequency/hidden"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": "batch"}, "every must be"),
+        ({"every": 0}, "every must be"),
+        ({"keep": 0}, "keep must be"),
+        ({"probe_x": np.zeros((0, 4))}, "no examples"),
+        ({"probe_x": np.zeros((3, 5))}, "takes"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        _fit(Recorder(**{"probe_x": PROBE} | options))
+
+
+def test_a_model_without_rectifiers_is_told():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "tanh")])
+    model.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="no rectifier was found"):
+        _fit(Recorder(PROBE), model)
