@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["keras_taylor", "keras_taylor.*"]),
     # ops.segment_sum, ops.jvp and the optimizer hooks used here exist since Keras 3.12.
-    install_requires=["keras>=3.12", "numpy>=1.26", "scipy>=1.11"],
+    install_requires=["keras>=3.12", "numpy>=2.0", "scipy>=1.11"],
     extras_require={
         "cpu": ["tensorflow-cpu>=2.18"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],

@@ -15,12 +15,11 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from keras_taylor import rectifiers
 
-# Ones in each byte.
-ONES = np.array([bin(byte).count("1") for byte in range(256)], dtype="uint8")
+# Bytes are padded to words, which are compared and counted at once.
+WORD = 8
 BATCH_SIZE = 256
 
 
@@ -31,8 +30,8 @@ class Bits:
     Args:
         kind: `"rectifier"` or `"pool"`.
         packed: Bytes `(planes, examples, bytes)`, as of `numpy.packbits` along the elements of an
-            example. A rectifier has a plane for each of its kinks; pooling windows have one for
-            each binary digit of the winner's number.
+            example, padded with zeros to a multiple of eight bytes. A rectifier has a plane for
+            each of its kinks; pooling windows have one for each digit of the winner's number.
         shape: `(places..., units)`, the shape of an example's elements.
     """
 
@@ -85,11 +84,11 @@ class Probe:
         _check_inputs(model, x)
         self._model, self._described = model, None
         self._batches = tf.data.Dataset.from_tensor_slices(x).batch(batch_size).cache()
-        self._read = tf.function(self._packed, autograph=False, reduce_retracing=True)
+        self._read = tf.function(self._planes, autograph=False, reduce_retracing=True)
 
     def snapshot(self):
         """Returns the `Snapshot` of the present weights."""
-        found = [[part.numpy() for part in self._read(batch)] for batch in self._batches]
+        found = [[_pack(part.numpy()) for part in self._read(batch)] for batch in self._batches]
         joined = [np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)]
         return Snapshot(
             {
@@ -98,15 +97,18 @@ class Probe:
             }
         )
 
-    def _packed(self, x):
+    def _planes(self, x):
         readings = rectifiers.read(self._model, x)
         self._described = [(r.name, r.kind, tuple(r.planes[0].shape[1:])) for r in readings]
-        return [tf.stack([_pack(plane) for plane in r.planes]) for r in readings]
+        return [tf.stack(r.planes) for r in readings]
 
 
 def hamming(one, other):
     """Returns how many elements differ between snapshots: `{layer: (examples,)}` of integers."""
-    return {name: ONES[mask].sum(axis=(0, 2), dtype="int64") for name, mask in _masks(one, other)}
+    return {
+        name: np.bitwise_count(mask.view("uint64")).sum(axis=(0, 2), dtype="int64")
+        for name, mask in _masks(one, other)
+    }
 
 
 def hamming_share(one, other):
@@ -187,27 +189,13 @@ def _by_unit(packed, shape):
     places = math.prod(shape)
     bits = np.unpackbits(packed, axis=-1, count=places)
     by_unit = bits.reshape(len(packed), -1, shape[-1])
-    # In float32 a sum of bytes is several times faster, and exact below 2**24 a row of examples.
-    return np.stack([_column_means(plane) for plane in by_unit])
+    return by_unit.sum(axis=1, dtype="uint32") / by_unit.shape[1]
 
 
-def _column_means(matrix):
-    ones = np.ones(min(len(matrix), 2**16), "float32")
-    total = np.zeros(matrix.shape[1])
-    for start in range(0, len(matrix), len(ones)):
-        rows = matrix[start : start + len(ones)]
-        total += ones[: len(rows)] @ rows.astype("float32")
-    return total / len(matrix)
-
-
-def _pack(plane):
-    """Returns booleans `(examples, ...)` as bytes `(examples, bytes)`, like `numpy.packbits`."""
-    elements = math.prod(plane.shape[1:])
-    flat = ops.reshape(ops.cast(plane, "uint8"), (-1, elements))
-    flat = ops.pad(flat, ((0, 0), (0, -elements % 8)))
-    eights = ops.reshape(flat, (-1, -(-elements // 8), 8))
-    weights = tf.constant([128, 64, 32, 16, 8, 4, 2, 1], "uint8")
-    return tf.reduce_sum(eights * weights, axis=-1)
+def _pack(planes):
+    """Returns booleans `(planes, examples, ...)` as bytes `(planes, examples, bytes)`."""
+    packed = np.packbits(planes.reshape(*planes.shape[:2], -1), axis=-1)
+    return np.pad(packed, ((0, 0), (0, 0), (0, -packed.shape[-1] % WORD)))
 
 
 def _check_inputs(model, x):

@@ -95,7 +95,7 @@ def test_keeping_few_snapshots(tmp_path):
     with np.load(tmp_path / "bits.npz") as saved:
         assert saved["steps"].tolist() == [0, 4, 8, 12]
         assert saved["kept_steps"].tolist() == [8, 12]
-        assert saved["bits/hidden"].shape == (2, 1, 10, 1)
+        assert saved["bits/hidden"].shape == (2, 1, 10, 8)
         assert saved["shape/hidden"].tolist() == [6]
         np.testing.assert_array_equal(
             saved["bits/hidden"][1], recorder.snapshots[1].layers["hidden"].packed
