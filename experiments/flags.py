@@ -56,11 +56,32 @@ class Settings:
         }
 
 
-def define_flags():
-    """Defines the flags that `settings_from_flags` reads. Calling it again changes nothing."""
+@dataclasses.dataclass(frozen=True)
+class SeedsSettings(Settings):
+    """Settings of a binary that runs every optimizer with several seeds."""
+
+    seeds: int = 3
+
+    def configuration(self, experiment):
+        """What determines the results."""
+        return super().configuration(experiment) | {"seeds": self.seeds}
+
+    def run_seeds(self):
+        """The seeds: so many, from `seed` on."""
+        return range(self.seed, self.seed + self.seeds)
+
+
+def define_flags(default=None):
+    """Defines the flags that `settings_from_flags` reads. Calling it again changes nothing.
+
+    Args:
+        default: A `Settings` with the binary's defaults.
+    """
     if "task" in flags.FLAGS:
         return
-    default = Settings()
+    default = default or Settings()
+    if isinstance(default, SeedsSettings):
+        flags.DEFINE_integer("seeds", default.seeds, "Runs of each optimizer, from --seed on.")
     flags.DEFINE_string("task", default.task, f"One of {', '.join(tasks.TASKS)}.")
     flags.DEFINE_list(
         "optimizers",
@@ -87,11 +108,11 @@ def define_flags():
     )
 
 
-def settings_from_flags():
-    """Returns the checked settings that the parsed flags describe."""
-    names = [field.name for field in dataclasses.fields(Settings)]
+def settings_from_flags(kind=Settings):
+    """Returns the checked settings, of a class, that the parsed flags describe."""
+    names = [field.name for field in dataclasses.fields(kind)]
     values = {name: getattr(flags.FLAGS, name) for name in names}
-    return check(Settings(**values | {"optimizers": tuple(values["optimizers"])}))
+    return check(kind(**values | {"optimizers": tuple(values["optimizers"])}))
 
 
 def check(settings):
@@ -102,8 +123,8 @@ def check(settings):
     """
     tasks.get(settings.task)
     settings.choices()
-    for name in ("epochs", "max_steps", "radius", "recorded_rounds", "tolerance"):
-        value = getattr(settings, name)
+    for name in ("epochs", "max_steps", "radius", "recorded_rounds", "tolerance", "seeds"):
+        value = getattr(settings, name, None)
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name}={value}: expected a positive number")
     if settings.burn_in is not None and settings.burn_in < 0:
@@ -113,9 +134,20 @@ def check(settings):
     return settings
 
 
-def run_binary(main):
-    """Runs `main(settings)` on the flags; mistakes in flags and folders end in one line."""
-    define_flags()
+def run_binary(main, default=None):
+    """Runs `main(settings)` on the flags; mistakes in flags and folders end in one line.
+
+    Args:
+        main: Function of the settings.
+        default: A `Settings` with the binary's defaults.
+    """
+    default = default or Settings()
+    define_flags(default)
+    guard(lambda: main(settings_from_flags(type(default))))
+
+
+def guard(run):
+    """Runs a function once the flags are parsed; mistakes of the user end in one line."""
 
     def guarded(arguments):
         if not flags.FLAGS["verbosity"].present:
@@ -124,7 +156,7 @@ def run_binary(main):
         try:
             if len(arguments) > 1:
                 raise UsageError(f"unexpected argument {arguments[1]!r}: flags start with --")
-            main(settings_from_flags())
+            run()
         except (UsageError, DataNotFoundError) as error:
             sys.exit(f"error: {error}")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import keras
 
+import keras_taylor as kt
 from experiments.errors import UsageError
 
 
@@ -20,6 +21,11 @@ class Entry:
     learning_rate: float
 
 
+def _sgd_rms_normalized(learning_rate):
+    # By unit: by single weights it would be RMSprop under another name.
+    return kt.optimizers.RMSNormalized(keras.optimizers.SGD(learning_rate), granularity="unit")
+
+
 OPTIMIZERS = {
     "sgd": Entry(keras.optimizers.SGD, 0.01),
     "momentum": Entry(functools.partial(keras.optimizers.SGD, momentum=0.9), 0.01),
@@ -27,6 +33,7 @@ OPTIMIZERS = {
     "adam": Entry(keras.optimizers.Adam, 0.001),
     "adamw": Entry(keras.optimizers.AdamW, 0.001),
     "adagrad": Entry(keras.optimizers.Adagrad, 0.01),
+    "sgd_rms_normalized": Entry(_sgd_rms_normalized, 0.001),
     "lion": Entry(keras.optimizers.Lion, 0.0001),
 }
 

@@ -29,55 +29,55 @@ def decomposition_figure(summaries, part="network", theme="light"):
     A black line spans the interval of the boundary between them. Negative regret, where the run
     did better than any one point in reach, hangs from the optimum, hatched.
     """
-    drawing, (axes,) = _panels(1, theme)
+    drawing, (axes,) = subplots(1, theme)
     _draw_bars(axes, summaries, part, theme)
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def growth_figure(runs, part="network", theme="light"):
     """Cumulative regret against N on logarithmic axes, with linear regret as a thin line."""
-    drawing, (axes,) = _panels(1, theme)
+    drawing, (axes,) = subplots(1, theme)
     _draw_growth(axes, runs, part, theme)
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def loss_figure(runs, tracked_rounds, theme="light"):
     """The training loss over rounds, averaged over windows."""
-    drawing, (axes,) = _panels(1, theme)
+    drawing, (axes,) = subplots(1, theme)
     for index, run in enumerate(runs):
-        _line(axes, index, theme, _label(run), *summary.windowed_loss(run, tracked_rounds))
+        line(axes, index, theme, _label(run), *summary.windowed_loss(run, tracked_rounds))
     axes.set(title="Training loss", xlabel="round N", ylabel="average loss over a window")
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def regret_figure(runs, part=None, theme="light"):
     """Cumulative linear regret against N, on logarithmic axes, of the network or one layer."""
-    drawing, (axes,) = _panels(1, theme)
+    drawing, (axes,) = subplots(1, theme)
     _draw_regret(axes, runs, part, theme)
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def layers_figure(runs, layers, theme="light"):
     """Cumulative linear regret of each layer, as small multiples."""
-    drawing, panels = _panels(len(layers), theme)
+    drawing, panels = subplots(len(layers), theme)
     for axes, layer in zip(panels, layers, strict=False):
         _draw_regret(axes, runs, layer, theme)
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def sandwich_figure(run, theme="light"):
     """What the average Taylor regret of the network lies between, over rounds."""
-    drawing, (axes,) = _panels(1, theme)
+    drawing, (axes,) = subplots(1, theme)
     progress = run["progress"]
     rounds, losses = progress["round"], np.asarray(progress["average_loss"], float)
     upper = summary.average(run["network"]["linear_regret"], progress["steps"])
     lower = losses - np.asarray(run["average_taylor_loss"]["initial"], float)
-    _line(axes, 0, theme, "linear regret / N", rounds, upper)
-    _line(axes, 1, theme, "regret at W¹", rounds, lower)
+    line(axes, 0, theme, "linear regret / N", rounds, upper)
+    line(axes, 1, theme, "regret at W¹", rounds, lower)
     axes.fill_between(rounds, lower, upper, color=COLOURS[theme][2], alpha=0.25, lw=0)
     axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
     axes.set(xscale="log")
-    return _finished(drawing, theme)
+    return finished(drawing, theme)
 
 
 def write_png(drawing, path):
@@ -127,7 +127,7 @@ def _draw_growth(axes, runs, part, theme):
             key: _positive([row[key] * row["rounds"] for row in rows])
             for key in ("regret_lower", "regret_upper", "linear_regret")
         }
-        _line(axes, index, theme, _label(run), counts, values["regret_lower"])
+        line(axes, index, theme, _label(run), counts, values["regret_lower"])
         colour = axes.lines[-1].get_color()
         axes.lines[-1].set_marker("o")
         axes.fill_between(
@@ -153,7 +153,7 @@ def _draw_regret(axes, runs, part, theme):
         series = run["network"] if part is None else run["layers"].get(part)
         if series is not None:
             values = _positive(series["linear_regret"])
-            _line(axes, index, theme, _label(run), run["progress"]["round"], values)
+            line(axes, index, theme, _label(run), run["progress"]["round"], values)
     axes.set(title="Network" if part is None else part)
     axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
     _finish_logarithmic(axes, theme)
@@ -181,12 +181,18 @@ def _label(run):
     return run["optimizer"] + (" (diverged)" if run["diverged"] else "")
 
 
-def _line(axes, index, theme, label, x, y):
-    colour = COLOURS[theme][index % len(COLOURS[theme])]
-    axes.plot(x, y, color=colour, ls=LINES[index % len(LINES)], lw=1.8, label=label)
+def colour(index, theme):
+    """Returns the colour of the line of that number."""
+    return COLOURS[theme][index % len(COLOURS[theme])]
 
 
-def _panels(count, theme):
+def line(axes, index, theme, label, x, y):
+    """Draws a line in the colour and style of its number."""
+    axes.plot(x, y, color=colour(index, theme), ls=LINES[index % len(LINES)], lw=1.8, label=label)
+
+
+def subplots(count, theme):
+    """Returns a figure with so many panels, and a list of them."""
     columns = min(count, 2)
     rows = math.ceil(count / columns)
     size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
@@ -197,7 +203,8 @@ def _panels(count, theme):
     return drawing, panels[:count]
 
 
-def _finished(drawing, theme):
+def finished(drawing, theme):
+    """Returns a figure in the colours of the theme, with legends."""
     for axes in drawing.axes:
         axes.set_facecolor(PAPER[theme])
         axes.tick_params(which="both", colors=INK[theme])

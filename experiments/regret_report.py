@@ -71,10 +71,7 @@ def sections(runs, summaries, tracked_rounds, configuration, environment):
             table=report.Table(*tables.layer_table(summaries), text_columns=2),
         ),
         report.Section("Runs", table=report.Table(*tables.run_table(summaries))),
-        report.Section(
-            "Configuration", names={key: _text(value) for key, value in configuration.items()}
-        ),
-        report.Section("Versions and machine", names=environment),
+        *report.provenance(configuration, environment),
     ]
 
 
@@ -159,9 +156,3 @@ def _notes_on(item):
             f"{item['optimizer']}: regret of the network was not positive at "
             f"{growth['share_left_out']:.0%} of the numbers of rounds that the slope could use."
         )
-
-
-def _text(value):
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(item) for item in value)
-    return "not set" if value is None else str(value)

@@ -49,6 +49,21 @@ class Section:
     names: dict = dataclasses.field(default_factory=dict)
 
 
+def provenance(configuration, environment):
+    """Returns the last sections of every report: configuration, versions and machine."""
+    names = {key: _text(value) for key, value in configuration.items()}
+    return (
+        Section("Configuration", names=names),
+        Section("Versions and machine", names=environment),
+    )
+
+
+def _text(value):
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return "not set" if value is None else str(value)
+
+
 def picture(description, draw):
     """Returns the `Picture` of a figure that `draw(theme)` draws."""
     return Picture(description, *(plots.data_uri(draw(theme)) for theme in ("light", "dark")))

@@ -1,5 +1,6 @@
 """The tables of results: the same cells for the terminal and for the report."""
 
+import math
 import textwrap
 
 import rich.console
@@ -29,6 +30,21 @@ def interval(lower, upper, digits=3):
     """Returns an interval, such as `0.777…0.790`; one number where both ends read the same."""
     ends = number(lower, digits), number(upper, digits)
     return ends[0] if ends[0] == ends[1] else "…".join(ends)
+
+
+def estimate(found, digits=4):
+    """Returns a value with its 95 % interval, such as `0.71 (0.65…0.78)`.
+
+    Args:
+        found: A dictionary with `value`, `lower` and `upper`.
+        digits: Significant digits.
+    """
+    value, lower, upper = (found[key] for key in ("value", "lower", "upper"))
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if lower is None or not math.isfinite(lower):
+        return number(value, digits)
+    return f"{number(value, digits)} ({number(lower, digits)}…{number(upper, digits)})"
 
 
 def rate(found):

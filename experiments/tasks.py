@@ -144,8 +144,12 @@ def get(name):
 
 
 def examples(task, data_dir=None):
-    """Loads the training examples of a task, to be decoded once and kept in memory."""
-    return datasets.load(task.dataset, "train", data_dir).cache()
+    """Loads the training examples of a task, decodes them and keeps them in memory."""
+    kept = datasets.load(task.dataset, "train", data_dir).cache()
+    # Whole, before anybody reads a part: where an iterator ends early, tf.data may take what it
+    # read for all there is.
+    kept.reduce(tf.constant(0, "int64"), lambda count, _: count + 1)
+    return kept
 
 
 def batches(task, dataset, seed):

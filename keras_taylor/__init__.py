@@ -13,7 +13,7 @@ if _keras.backend.backend() != "tensorflow":
         f"{_keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
-from keras_taylor import callbacks, exploration, metrics, optimizers, shattering
+from keras_taylor import callbacks, exploration, metrics, optimizers, shattering, signal_to_noise
 from keras_taylor.decomposition import Decomposition, Rate, decompose
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimum import Optimum, taylor_optimum
@@ -41,6 +41,7 @@ __all__ = [
     "optimizers",
     "record",
     "shattering",
+    "signal_to_noise",
     "taylor_curvature_product",
     "taylor_loss",
     "taylor_loss_and_gradient",

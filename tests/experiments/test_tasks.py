@@ -122,3 +122,14 @@ def test_unknown_task_lists_the_known():
     with pytest.raises(UsageError, match="nope.*digits_classifier.*cifar10_convnet"):
         tasks.get("nope")
     assert issubclass(UsageError, ValueError)
+
+
+def test_reading_a_part_of_the_examples_leaves_them_whole(data_dir):
+    """Where tf.data's cache is read in part first, it may take the part for all there is."""
+    task = tasks.get("digits_classifier")
+    for _ in range(5):
+        examples = tasks.examples(task, data_dir)
+        next(iter(examples.batch(500)))
+        batches = list(tasks.batches(task, examples, seed=0))
+        assert len(batches) == 1438 // 32
+        assert len(np.unique(np.concatenate([x for x, _ in batches]), axis=0)) > 1300

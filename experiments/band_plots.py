@@ -1,0 +1,68 @@
+"""Curves of several seeds with bands, and quantities against each other with error bars."""
+
+import numpy as np
+
+from experiments import plots
+from keras_taylor import shattering
+
+
+def curves_figure(runs, places, read, title, label, theme="light", log=False):
+    """The mean curve of each optimizer over its seeds, with a band of 95 %.
+
+    Args:
+        runs: Runs of several optimizers and seeds.
+        places: The key of the rounds that the curve's values are at.
+        read: Function from a run to its values.
+        title: Title of the picture.
+        label: Label of the values.
+        theme: `"light"` or `"dark"`.
+        log: Whether values are on a logarithmic axis.
+    """
+    drawing, (axes,) = plots.subplots(1, theme)
+    groups = {}
+    for run in runs:
+        if not run["diverged"]:
+            groups.setdefault(run["optimizer"], []).append(run)
+    for index, (optimizer, group) in enumerate(groups.items()):
+        curves = np.asarray([read(run) for run in group], float)
+        draw_band(axes, index, theme, optimizer, group[0][places], curves)
+    axes.set(title=title, xlabel="round", ylabel=label)
+    if log and axes.lines:
+        axes.set(yscale="log")
+    return plots.finished(drawing, theme)
+
+
+def draw_band(axes, index, theme, label, x, curves):
+    """Draws the mean of curves and, from two of them on, its 95 % interval."""
+    mean, lower, upper = shattering.band(curves)
+    plots.line(axes, index, theme, label, x, mean)
+    axes.fill_between(x, lower, upper, color=axes.lines[-1].get_color(), alpha=0.2, lw=0)
+
+
+def scatter_figure(summaries, x, y, theme="light"):
+    """Two quantities of each optimizer against each other, with their 95 % intervals.
+
+    Args:
+        summaries: `{optimizer: {quantity: {value, lower, upper}}}`.
+        x: The quantity along the first axis.
+        y: The other one.
+        theme: `"light"` or `"dark"`.
+    """
+    drawing, (axes,) = plots.subplots(1, theme)
+    for index, (optimizer, row) in enumerate(summaries.items()):
+        axes.errorbar(
+            row[x]["value"],
+            row[y]["value"],
+            xerr=_reach(row[x]),
+            yerr=_reach(row[y]),
+            fmt="o",
+            color=plots.colour(index, theme),
+            label=optimizer,
+        )
+    axes.set(title=f"{y} against {x}", xlabel=x, ylabel=y)
+    return plots.finished(drawing, theme)
+
+
+def _reach(estimate):
+    ends = [estimate["value"] - estimate["lower"], estimate["upper"] - estimate["value"]]
+    return np.nan_to_num(np.abs(np.asarray(ends, float)))[:, None]

@@ -1,0 +1,110 @@
+"""Training a task with one optimizer and seed, and measuring how the run explores."""
+
+import shutil
+import time
+
+import keras
+import numpy as np
+
+import keras_taylor as kt
+from experiments import tasks
+from experiments.training import MeanLogs, ProgressBar
+
+PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
+
+
+class LossCurve(keras.callbacks.Callback):
+    """The training loss of each round; ends training where it is no number."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.diverged = [], False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(float(logs["loss"]))
+        self.diverged = not np.isfinite(self.losses[-1])
+        if self.diverged:
+            self.model.stop_training = True
+
+    def windowed(self, windows=WINDOWS):
+        """Returns the last rounds of about so many windows, and the mean loss in each."""
+        parts = np.array_split(np.asarray(self.losses), min(windows, len(self.losses)))
+        return np.cumsum([len(part) for part in parts]).tolist(), [float(p.mean()) for p in parts]
+
+
+def probe(task, examples, count=PROBE):
+    """Returns the inputs of the first examples of a task."""
+    batch = next(iter(examples.batch(count)))
+    return task.to_pair(batch)[0].numpy()
+
+
+def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01):
+    """Trains a new model of the task; returns measures over training, loss, optimum and regret.
+
+    Args:
+        task: An `experiments.tasks.Task`.
+        examples: The dataset of examples, from `experiments.tasks.examples`.
+        choice: An `experiments.optimizers.Choice`.
+        seed: Seed of the weights and of the order of the data.
+        plan: An `experiments.rounds.Plan`; the optimum is that of its recorded rounds.
+        path: A directory for the recorded rounds, removed in the end.
+        tolerance: Gap of the optimum, relative to the value.
+    """
+    keras.utils.set_random_seed(seed)
+    model = task.build_model()
+    tracker = kt.optimizers.RegretTracker(choice.build(), track_snr=True)
+    model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
+    every = max(1, plan.steps // SNAPSHOTS)
+    recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every)
+    curve, means = LossCurve(), MeanLogs(plan.burn_in)
+    callbacks = [recorder, curve, means, ProgressBar(f"{choice.label} {seed}", plan.steps)]
+    shutil.rmtree(path, ignore_errors=True)
+    start = time.perf_counter()
+    trajectory = _record(model, tasks.batches(task, examples, seed), path, plan, callbacks, curve)
+    optimum = {} if curve.diverged else _optimum(trajectory, model, tolerance)
+    shutil.rmtree(path, ignore_errors=True)
+    rounds, losses = curve.windowed()
+    return {
+        "optimizer": choice.label,
+        "learning_rate": choice.learning_rate,
+        "seed": seed,
+        "diverged": curve.diverged,
+        "steps": recorder.steps,
+        "measures": recorder.measures,
+        "loss_rounds": rounds,
+        "losses": losses,
+        "means": means.means(),
+        "optimum": optimum,
+        "snr_median": {of: float(tracker.snr(of=of)[2]) for of in kt.signal_to_noise.KINDS},
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _record(model, batches, path, plan, callbacks, curve):
+    try:
+        return kt.record(
+            model,
+            batches.repeat(),
+            path,
+            steps=plan.steps,
+            start=plan.burn_in,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    except ValueError:
+        if not curve.diverged:
+            raise
+        return None
+
+
+def _optimum(trajectory, model, tolerance):
+    found = kt.taylor_optimum(trajectory, model, tolerance=tolerance, verbose=0)
+    return {
+        "radius": found.radius,
+        "average_loss": found.average_loss,
+        "lower": found.lower_bound,
+        "upper": found.value,
+        "regret_lower": found.regret[0],
+        "regret_upper": found.regret[1],
+        "converged": found.converged,
+    }

@@ -1,0 +1,89 @@
+"""What runs with several seeds say: means with intervals, differences, rank correlations."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE, RESAMPLES = 0.95, 2000
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; the ends are NaN where there is none."""
+
+    value: float
+    lower: float
+    upper: float
+
+    def sign(self):
+        """Returns 1 or -1 where the whole interval is on one side of zero, else 0."""
+        return int(self.lower > 0) - int(self.upper < 0)
+
+
+def mean(values):
+    """Returns the mean of independent values with Student's interval.
+
+    Values that are not finite are left out; the ends are NaN for fewer than two.
+    """
+    values = np.asarray([v for v in values if v is not None and math.isfinite(v)], float)
+    if not len(values):
+        return Estimate(math.nan, math.nan, math.nan)
+    if len(values) < 2:
+        return Estimate(float(values[0]), math.nan, math.nan)
+    spread = stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return Estimate(
+        float(values.mean()), float(values.mean() - spread), float(values.mean() + spread)
+    )
+
+
+def difference(values, others):
+    """Returns the mean of paired differences, values less others, with Student's interval."""
+    pairs = [
+        one - other
+        for one, other in zip(values, others, strict=True)
+        if one is not None and other is not None
+    ]
+    return mean(pairs)
+
+
+def rank_correlation(groups, seed=0):
+    """Returns Spearman's correlation of two quantities over the means of groups.
+
+    The interval is from a bootstrap over the runs within each group: what another set of seeds may
+    give for the same groups, not what other groups would.
+
+    Args:
+        groups: A list of lists of pairs, one list a group.
+        seed: Seed of the bootstrap.
+    """
+    groups = [np.asarray(group, float) for group in groups if len(group)]
+    if len(groups) < 3:
+        return Estimate(math.nan, math.nan, math.nan)
+    generator = np.random.default_rng(seed)
+    found = _spearman([group.mean(axis=0) for group in groups])
+    resampled = [
+        _spearman([g[generator.integers(0, len(g), len(g))].mean(axis=0) for g in groups])
+        for _ in range(RESAMPLES)
+    ]
+    resampled = [value for value in resampled if math.isfinite(value)]
+    if not resampled:
+        return Estimate(found, math.nan, math.nan)
+    lower, upper = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(found, float(lower), float(upper))
+
+
+def verdict(estimate, expected_sign):
+    """Returns whether an interval says that a sign holds, does not, or leaves it open."""
+    if not math.isfinite(estimate.lower):
+        return UNDECIDED
+    return {expected_sign: HOLDS, -expected_sign: FAILS}.get(estimate.sign(), UNDECIDED)
+
+
+def _spearman(means):
+    one, other = np.transpose(means)
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return math.nan
+    return float(stats.spearmanr(one, other).statistic)
