@@ -23,6 +23,16 @@ class Estimate:
         return int(self.lower > 0) - int(self.upper < 0)
 
 
+@dataclasses.dataclass(frozen=True)
+class RankCorrelation(Estimate):
+    """A rank correlation with its interval, and how likely one as strong is by chance.
+
+    `p_value` is exact, over all pairings of the groups' means: what so few groups can tell at all.
+    """
+
+    p_value: float
+
+
 def mean(values):
     """Returns the mean of independent values with Student's interval.
 
@@ -61,23 +71,38 @@ def rank_correlation(groups, seed=0):
     """
     groups = [np.asarray(group, float) for group in groups if len(group)]
     if len(groups) < 3:
-        return Estimate(math.nan, math.nan, math.nan)
+        return RankCorrelation(math.nan, math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
-    found = _spearman([group.mean(axis=0) for group in groups])
+    means = [group.mean(axis=0) for group in groups]
     resampled = [
         _spearman([g[generator.integers(0, len(g), len(g))].mean(axis=0) for g in groups])
         for _ in range(RESAMPLES)
     ]
-    resampled = [value for value in resampled if math.isfinite(value)]
-    if not resampled:
-        return Estimate(found, math.nan, math.nan)
+    resampled = [value for value in resampled if math.isfinite(value)] or [math.nan]
     lower, upper = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(found, float(lower), float(upper))
+    return RankCorrelation(_spearman(means), float(lower), float(upper), _p_value(means))
+
+
+def _p_value(means):
+    one, other = np.transpose(means)
+    if not math.isfinite(_spearman(means)):
+        return math.nan
+    found = stats.permutation_test(
+        (one,),
+        lambda x: stats.spearmanr(x, other).statistic,
+        permutation_type="pairings",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def verdict(estimate, expected_sign):
-    """Returns whether an interval says that a sign holds, does not, or leaves it open."""
-    if not math.isfinite(estimate.lower):
+    """Returns whether an interval says that a sign holds, does not, or leaves it open.
+
+    A `RankCorrelation` that is likely by chance leaves it open, however narrow its interval.
+    """
+    if not math.isfinite(estimate.lower) or getattr(estimate, "p_value", 0) > 1 - CONFIDENCE:
         return UNDECIDED
     return {expected_sign: HOLDS, -expected_sign: FAILS}.get(estimate.sign(), UNDECIDED)
 

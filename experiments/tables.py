@@ -11,7 +11,7 @@ MISSING = "–"
 
 def number(value, digits=4):
     """Returns a number with so many significant digits; a dash where there is none."""
-    return MISSING if value is None else f"{value:.{digits}g}"
+    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}g}"
 
 
 def slope(growth):

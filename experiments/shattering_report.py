@@ -1,0 +1,171 @@
+"""The tables, pictures and words of `experiments.shattered_gradients`."""
+
+import functools
+import math
+
+import numpy as np
+
+from experiments import band_plots, plots, report, statistics, tables
+
+COLUMNS = ("kind", "depth", "seed", "quantity", "place", "value")
+HOW_TO_READ = {
+    "autocorrelation": "Of the gradient of an output in the input, at two inputs on a line between "
+    "two digits: 1 where the gradient is the same, 0 where it has nothing in common. Not centred, "
+    "so a linear network has 1 everywhere.",
+    "half-width": "How far along the line, as a share of it, until the autocorrelation has fallen "
+    "to one half: the median over lines and outputs, and its range over seeds. Where most lines "
+    "never come down to one half it is infinite.",
+    "correlation by distance": "Of the gradients at an input and at one a given distance away in a "
+    "random direction; 1 is the mean distance between two digits.",
+}
+
+
+def summarize(runs):
+    """Returns the median half-width of each kind and depth: its mean over seeds and range."""
+    summary = {}
+    for run in runs:
+        # Infinite half-widths are no JSON and come back as `None`; NaN cannot occur but for zeros.
+        widths = [math.inf if width is None else width for width in run["half_widths"]]
+        by_depth = summary.setdefault(run["kind"], {})
+        by_depth.setdefault(str(run["depth"]), []).append(float(np.median(widths)))
+    return {
+        kind: {depth: _range(medians) for depth, medians in by_depth.items()}
+        for kind, by_depth in summary.items()
+    }
+
+
+def _range(medians):
+    finite = [median for median in medians if math.isfinite(median)]
+    return {
+        "value": float(np.median(medians)),
+        "lower": min(medians),
+        "upper": max(medians),
+        "never": len(medians) - len(finite),
+    }
+
+
+def width_table(summary):
+    """Returns header and rows: half-widths, kinds down and depths across."""
+    depths = list(dict.fromkeys(depth for row in summary.values() for depth in row))
+    header = ("network", *(f"depth {depth}" for depth in depths))
+    return header, [
+        (kind, *(_width(row[depth]) for depth in depths)) for kind, row in summary.items()
+    ]
+
+
+def _width(found):
+    return "∞" if math.isinf(found["value"]) else tables.number(found["value"], 2)
+
+
+def long_rows(run):
+    """Yields everything that was measured of a network, in long format."""
+    head = {name: run[name] for name in ("kind", "depth", "seed")}
+    mean = np.nanmean(np.asarray(run["autocorrelation"], float), axis=0)
+    curves = {
+        "autocorrelation": (run["lags"], mean),
+        "input correlation": (run["distances"], run["input_correlation"]),
+        "weight correlation": (run["distances"], run["weight_correlation"]),
+        **{f"autocorrelation at {name}": (run["lags"], c) for name, c in run["by_layer"].items()},
+    }
+    for quantity, (places, values) in curves.items():
+        for place, value in zip(places, values, strict=True):
+            yield head | {"quantity": quantity, "place": place, "value": value}
+
+
+def figures(runs):
+    """Returns `{name: draw(theme)}` of all pictures."""
+    kinds = list(dict.fromkeys(run["kind"] for run in runs))
+    found = {"half_widths": functools.partial(half_width_figure, runs)}
+    found |= {
+        f"autocorrelation_{kind.replace(' ', '_')}": functools.partial(depth_figure, runs, kind)
+        for kind in kinds
+    }
+    deepest = max(run["depth"] for run in runs)
+    for key in ("input_correlation", "weight_correlation"):
+        found[key] = functools.partial(distance_figure, runs, deepest, key)
+    return found
+
+
+def half_width_figure(runs, theme="light"):
+    """The half-width against depth, for each kind; what never halves is at the top."""
+    drawing, (axes,) = plots.subplots(1, theme)
+    for index, (kind, row) in enumerate(summarize(runs).items()):
+        depths = [int(depth) for depth in row]
+        values = np.array([found["value"] for found in row.values()])
+        plots.line(axes, index, theme, kind, depths, np.where(np.isfinite(values), values, np.nan))
+        axes.lines[-1].set_marker("o")
+    axes.set(title="Half-width by depth", xlabel="hidden layers", ylabel="share of the line")
+    axes.set(xscale="log", yscale="log")
+    return plots.finished(drawing, theme)
+
+
+def depth_figure(runs, kind, theme="light"):
+    """The autocorrelation along lines, a curve for each depth with its 95 % band."""
+    drawing, (axes,) = plots.subplots(1, theme)
+    of_kind = [run for run in runs if run["kind"] == kind]
+    for index, depth in enumerate(dict.fromkeys(run["depth"] for run in of_kind)):
+        group = [run for run in of_kind if run["depth"] == depth]
+        curves = np.concatenate([np.asarray(run["autocorrelation"], float) for run in group])
+        band_plots.draw_band(axes, index, theme, f"depth {depth}", group[0]["lags"], curves)
+    axes.set(title=kind, xlabel="distance, share of the line", ylabel="autocorrelation")
+    return plots.finished(drawing, theme)
+
+
+def distance_figure(runs, depth, key, theme="light"):
+    """The correlation of gradients by distance at one depth, a curve for each kind."""
+    drawing, (axes,) = plots.subplots(1, theme)
+    groups = {}
+    for run in runs:
+        if run["depth"] == depth:
+            groups.setdefault(run["kind"], []).append(run)
+    for index, (kind, group) in enumerate(groups.items()):
+        curves = np.asarray([run[key] for run in group], float)
+        band_plots.draw_band(axes, index, theme, kind, group[0]["distances"], curves)
+    what = "input" if key == "input_correlation" else "weights"
+    axes.set(title=f"Gradient in the {what}, depth {depth}", xscale="log")
+    axes.set(xlabel="distance, share of that between digits", ylabel="correlation")
+    return plots.finished(drawing, theme)
+
+
+def trend(runs, kind):
+    """Returns Spearman's correlation of half-width and depth, over seeds as groups by depth."""
+    groups = {}
+    for run in runs:
+        if run["kind"] == kind:
+            widths = [math.inf if width is None else width for width in run["half_widths"]]
+            width = float(np.median(widths))
+            # Ranks are all that counts: what never halves is wider than any line.
+            groups.setdefault(run["depth"], []).append((run["depth"], min(width, 1e3)))
+    return statistics.rank_correlation(list(groups.values()))
+
+
+def trend_table(runs):
+    """Returns header and rows: whether half-widths shrink with depth, for each kind."""
+    header = ("network", "rank correlation of half-width and depth", "p", "shrinks with depth")
+    rows = []
+    for kind in dict.fromkeys(run["kind"] for run in runs):
+        found = trend(runs, kind)
+        rows.append(
+            (
+                kind,
+                tables.estimate(vars(found), 2),
+                tables.number(found.p_value, 2),
+                statistics.verdict(found, -1),
+            )
+        )
+    return header, rows
+
+
+def sections(runs, summary):
+    """Returns the sections of the report, the most important first."""
+    pictures = tuple(
+        report.picture(f"{name.replace('_', ' ')}, with 95 % bands", draw)
+        for name, draw in figures(runs).items()
+    )
+    return [
+        report.Section(
+            "Half-width by depth", table=report.Table(*width_table(summary)), pictures=pictures
+        ),
+        report.Section("Do gradients shatter with depth?", table=report.Table(*trend_table(runs))),
+        report.Section("How to read it", terms=HOW_TO_READ),
+    ]
