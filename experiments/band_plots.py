@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import plots
+from experiments import plots, statistics
 from keras_taylor import shattering
 
 
@@ -50,11 +50,12 @@ def scatter_figure(summaries, x, y, theme="light"):
     """
     drawing, (axes,) = plots.subplots(1, theme)
     for index, (optimizer, row) in enumerate(summaries.items()):
+        across, up = statistics.from_json(row[x]), statistics.from_json(row[y])
         axes.errorbar(
-            row[x]["value"],
-            row[y]["value"],
-            xerr=_reach(row[x]),
-            yerr=_reach(row[y]),
+            across.value,
+            up.value,
+            xerr=_reach(across),
+            yerr=_reach(up),
             fmt="o",
             color=plots.colour(index, theme),
             label=optimizer,
@@ -64,5 +65,5 @@ def scatter_figure(summaries, x, y, theme="light"):
 
 
 def _reach(estimate):
-    ends = [estimate["value"] - estimate["lower"], estimate["upper"] - estimate["value"]]
+    ends = [estimate.value - estimate.lower, estimate.upper - estimate.value]
     return np.nan_to_num(np.abs(np.asarray(ends, float)))[:, None]

@@ -44,7 +44,7 @@ def main(settings):
     plan = training.plan_of(task, examples, settings)
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     runs = [
-        _run(directory, task, examples, choice, seed, plan, settings.tolerance)
+        _run(directory, task, examples, choice, seed, plan, settings)
         for choice in settings.choices()
         for seed in settings.run_seeds()
     ]
@@ -52,7 +52,7 @@ def main(settings):
     return directory
 
 
-def _run(directory, task, examples, choice, seed, plan, tolerance):
+def _run(directory, task, examples, choice, seed, plan, settings):
     name = f"{choice.label.replace(':', '_')}_{seed}"
     path = directory / "runs" / f"{name}.json"
     if path.exists():
@@ -65,7 +65,8 @@ def _run(directory, task, examples, choice, seed, plan, tolerance):
             seed,
             plan=plan,
             path=directory / "trajectories" / name,
-            tolerance=tolerance,
+            tolerance=settings.tolerance,
+            max_passes=settings.max_passes,
         )
         results.write_json(path, run | {"environment": results.environment()})
     return results.read_json(path)

@@ -38,7 +38,7 @@ def probe(task, examples, count=PROBE):
     return task.to_pair(batch)[0].numpy()
 
 
-def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01):
+def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_passes=None):
     """Trains a new model of the task; returns measures over training, loss, optimum and regret.
 
     Args:
@@ -49,6 +49,7 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01):
         plan: An `experiments.rounds.Plan`; the optimum is that of its recorded rounds.
         path: A directory for the recorded rounds, removed in the end.
         tolerance: Gap of the optimum, relative to the value.
+        max_passes: Most passes of its solve.
     """
     keras.utils.set_random_seed(seed)
     model = task.build_model()
@@ -61,7 +62,7 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01):
     shutil.rmtree(path, ignore_errors=True)
     start = time.perf_counter()
     trajectory = _record(model, tasks.batches(task, examples, seed), path, plan, callbacks, curve)
-    optimum = {} if curve.diverged else _optimum(trajectory, model, tolerance)
+    optimum = {} if curve.diverged else _optimum(trajectory, model, tolerance, max_passes)
     shutil.rmtree(path, ignore_errors=True)
     rounds, losses = curve.windowed()
     return {
@@ -97,8 +98,10 @@ def _record(model, batches, path, plan, callbacks, curve):
         return None
 
 
-def _optimum(trajectory, model, tolerance):
-    found = kt.taylor_optimum(trajectory, model, tolerance=tolerance, verbose=0)
+def _optimum(trajectory, model, tolerance, max_passes):
+    found = kt.taylor_optimum(
+        trajectory, model, tolerance=tolerance, max_passes=max_passes, verbose=0
+    )
     return {
         "radius": found.radius,
         "average_loss": found.average_loss,

@@ -21,6 +21,9 @@ class Settings:
     burn_in: int | None = None
     recorded_rounds: int | None = None
     tolerance: float = 0.01
+    parts: tuple = ("network", "layers")
+    counts: int = 8
+    max_passes: int | None = None
     seed: int = 0
     radius: float | None = None
     data_dir: str | None = None
@@ -53,6 +56,9 @@ class Settings:
             "seed": self.seed,
             "radius": self.radius,
             "tolerance": self.tolerance,
+            "parts": list(self.parts),
+            "counts": self.counts,
+            "max_passes": self.max_passes,
         }
 
 
@@ -101,6 +107,13 @@ def define_flags(default=None):
     flags.DEFINE_float(
         "radius", None, "Radius of the comparators; by default the distance travelled."
     )
+    flags.DEFINE_list(
+        "parts", list(default.parts), "Parts to decompose: network, layers, layer:<key>, ..."
+    )
+    flags.DEFINE_integer("counts", default.counts, "Numbers of rounds to decompose, log-spaced.")
+    flags.DEFINE_integer(
+        "max_passes", None, "Most passes of a solve; its interval is valid, but may stay wide."
+    )
     flags.DEFINE_string("data_dir", None, "Directory of prepared TensorFlow Datasets.")
     flags.DEFINE_string("output_dir", None, "Directory of the results; out/... if unset.")
     flags.DEFINE_bool(
@@ -112,7 +125,8 @@ def settings_from_flags(kind=Settings):
     """Returns the checked settings, of a class, that the parsed flags describe."""
     names = [field.name for field in dataclasses.fields(kind)]
     values = {name: getattr(flags.FLAGS, name) for name in names}
-    return check(kind(**values | {"optimizers": tuple(values["optimizers"])}))
+    lists = {name: tuple(values[name]) for name in ("optimizers", "parts")}
+    return check(kind(**values | lists))
 
 
 def check(settings):
@@ -123,7 +137,16 @@ def check(settings):
     """
     tasks.get(settings.task)
     settings.choices()
-    for name in ("epochs", "max_steps", "radius", "recorded_rounds", "tolerance", "seeds"):
+    for name in (
+        "epochs",
+        "max_steps",
+        "radius",
+        "recorded_rounds",
+        "tolerance",
+        "seeds",
+        "counts",
+        "max_passes",
+    ):
         value = getattr(settings, name, None)
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"--{name}={value}: expected a positive number")

@@ -42,9 +42,11 @@ def plan(total, burn_in=None, recorded=None):
     return found
 
 
-def log_spaced(total, count):
-    """Returns at most `count` rounds from 1 to `total`, evenly spread over their logarithms."""
-    return np.unique(np.rint(np.geomspace(1, total, count)).astype(int)).tolist()
+def log_spaced(total, count, first=1):
+    """Returns at most `count` rounds up to `total`, evenly spread over their logarithms."""
+    if count == 1:
+        return [total]
+    return np.unique(np.rint(np.geomspace(first, total, count)).astype(int)).tolist()
 
 
 def linearly_spaced(total, count):

@@ -23,6 +23,12 @@ class Estimate:
         return int(self.lower > 0) - int(self.upper < 0)
 
 
+def from_json(found):
+    """Returns the `Estimate` that a JSON file holds, in which what is not finite is `None`."""
+    ends = (found[name] for name in ("value", "lower", "upper"))
+    return Estimate(*(math.nan if end is None else end for end in ends))
+
+
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation(Estimate):
     """A rank correlation with its interval, and how likely one as strong is by chance.

@@ -51,6 +51,8 @@ def rate(found):
     """Returns a rate of regret with its 95 % interval, such as `0.71 (0.65…0.78)`."""
     if found is None or found["slope"] is None:
         return MISSING
+    if found["lower"] is None:
+        return f"{found['slope']:.2f}"
     return f"{found['slope']:.2f} ({found['lower']:.2f}…{found['upper']:.2f})"
 
 

@@ -57,6 +57,9 @@ def main(settings):
         seed=settings.seed,
         radius=settings.radius,
         tolerance=settings.tolerance,
+        parts=settings.parts,
+        counts=settings.counts,
+        max_passes=settings.max_passes,
         keep=settings.keep_trajectories,
     )
     runs = [_run(directory, choice, train) for choice in settings.choices()]

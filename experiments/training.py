@@ -14,6 +14,8 @@ from keras_taylor.scopes import Scopes
 
 # What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
 COMPARATORS = {"initial": "initial", "average": "average"}
+# What is decomposed, and at how many numbers of rounds.
+PARTS, COUNTS = ("network", "layers"), 8
 # Units of each layer that are decomposed, evenly spread.
 UNITS = 2
 
@@ -54,7 +56,21 @@ class MeanLogs(keras.callbacks.Callback):
         return {name: float(np.mean([logs[name] for logs in self._logs])) for name in names}
 
 
-def train(task, examples, choice, *, plan, path, seed=0, radius=None, tolerance=0.01, keep=False):
+def train(
+    task,
+    examples,
+    choice,
+    *,
+    plan,
+    path,
+    seed=0,
+    radius=None,
+    tolerance=0.01,
+    parts=PARTS,
+    counts=COUNTS,
+    max_passes=None,
+    keep=False,
+):
     """Trains a new model of the task; returns what its tracker read and its decomposition.
 
     The same seed gives the same initial weights and the same batches to every optimizer.
@@ -68,6 +84,9 @@ def train(task, examples, choice, *, plan, path, seed=0, radius=None, tolerance=
         seed: Seed of the weights and of the order of the data.
         radius: Radius of the comparators, or `None` for the distance travelled.
         tolerance: Gap of the optima, relative to the value.
+        parts: Parts to decompose, as `scope` of `keras_taylor.decompose`.
+        counts: How many numbers of rounds to decompose, log-spaced.
+        max_passes: Most passes of a solve.
         keep: Whether the recorded rounds stay when they are decomposed.
 
     Returns:
@@ -86,7 +105,9 @@ def train(task, examples, choice, *, plan, path, seed=0, radius=None, tolerance=
     batches = tasks.batches(task, examples, seed).repeat()
     trajectory = _record(model, batches, path, plan, recorder, [recorder, means, bar])
     trained = time.perf_counter()
-    split = {} if recorder.diverged else decompose(trajectory, model, radius, tolerance)
+    split = {}
+    if not recorder.diverged:
+        split = decompose(trajectory, model, radius, tolerance, parts, counts, max_passes)
     if not keep:
         shutil.rmtree(path, ignore_errors=True)
     return {
@@ -120,18 +141,30 @@ def _record(model, batches, path, plan, recorder, callbacks):
         return None
 
 
-def decompose(trajectory, model, radius=None, tolerance=0.01):
-    """Returns the rows of network and layers over N, of a sample of units, and rates of regret."""
-    options = {"radius": radius, "tolerance": tolerance}
-    table = kt.decompose(trajectory, model, ["network", "layers"], **options)
-    units = kt.decompose(
-        trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
-    )
-    return {
-        "parts": table.rows,
-        "units": units.rows,
-        "rates": {part: dataclasses.asdict(rate) for part, rate in table.rate().items()},
-    }
+def decompose(
+    trajectory, model, radius=None, tolerance=0.01, parts=PARTS, counts=COUNTS, max_passes=None
+):
+    """Returns rows of the parts over N, of the network at one radius, of some units, and rates."""
+    numbers = rounds.log_spaced(len(trajectory), counts, min(10, len(trajectory)))
+    options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
+    table = kt.decompose(trajectory, model, list(parts), rounds=numbers, **options)
+    found = {"parts": table.rows, "rates": _rates(table), "units": []}
+    if "layers" in parts:
+        units = kt.decompose(
+            trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
+        )
+        found["units"] = units.rows
+    if "network" in parts and counts > 1:
+        # Where R grows with the distance travelled, regret grows for that alone.
+        whole = [row for row in table.rows if row["part"] == "network"][-1]["radius"]
+        options["radius"] = whole or None
+        fixed = kt.decompose(trajectory, model, "network", rounds=numbers, **options)
+        found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
+    return found
+
+
+def _rates(table):
+    return {part: dataclasses.asdict(rate) for part, rate in table.rate().items()}
 
 
 def sampled_units(model, count=UNITS):

@@ -1,0 +1,181 @@
+"""The paper's claims, each with its evidence, a verdict, and how that was decided.
+
+Verdicts are `holds`, `does not hold` or `undecided`; each piece of evidence names the rows of the
+results that it comes from.
+"""
+
+import dataclasses
+import math
+
+from experiments import shattering_report, statistics, tables
+
+SLOPE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One piece of evidence for or against a claim.
+
+    Args:
+        claim: `"C1"` to `"C4"`.
+        task: The task, or `"initialisation"`.
+        subject: What it is about: an optimizer, a layer, a kind of network.
+        text: The figures, with intervals.
+        verdict: What it says about the claim.
+        source: Where in `results.json` the figures are.
+    """
+
+    claim: str
+    task: str
+    subject: str
+    text: str
+    verdict: str
+    source: str
+
+
+CLAIMS = {
+    "C1": "Regret grows no faster than √N.",
+    "C2": "Training loss = Taylor optimum + regret explains which optimizer wins.",
+    "C3": "Gradients of rectifier networks shatter with depth.",
+    "C4": "Adaptive optimizers explore more activation configurations and reach better solutions.",
+}
+HOW_DECIDED = {
+    "C1": "Slope of log cumulative regret on log N, with R fixed at the distance that the whole "
+    "recording travelled, and beside it with R growing along. Holds where the 95 % interval at "
+    "fixed R (bootstrap over blocks of rounds) lies at or below 0.5, does not where it lies above.",
+    "C2": "How far the loss is above the best optimizer's, split into the difference of the optima "
+    "and that of the regrets. Holds where the certified intervals tell which of the two is larger, "
+    "does not where they overlap, so that the split tells nothing.",
+    "C3": "Spearman's correlation of half-width and depth. Holds for rectifiers where it is below "
+    "zero with its 95 % interval and p at most 0.05; linear and tanh networks are the controls.",
+    "C4": "RMS-normalised less plain SGD, paired by seed, and rank correlations over all "
+    "optimizers. Holds where exploration is higher and the optimum lower, each with its 95 % "
+    "interval.",
+}
+
+
+def regret_growth(task, runs, source):
+    """Returns the evidence on C1 of a task's decompositions."""
+    found = []
+    for number, run in enumerate(runs):
+        rates = run["decomposition"].get("rates", {})
+        fixed = run["decomposition"].get("fixed_rates", {}).get("network")
+        if fixed is None or fixed["slope"] is None:
+            continue
+        text = f"slope {tables.rate(fixed)} at fixed R, {tables.rate(rates.get('network'))} else"
+        lower, upper = fixed["lower"], fixed["upper"]
+        verdict = statistics.UNDECIDED
+        if lower is not None and lower > SLOPE:
+            verdict = statistics.FAILS
+        elif upper is not None and upper <= SLOPE:
+            verdict = statistics.HOLDS
+        where = f"{source}/runs/{number}/decomposition/fixed_rates/network"
+        found.append(Evidence("C1", task, run["optimizer"], text, verdict, where))
+    return found
+
+
+def explained_loss(task, summaries, source):
+    """Returns the evidence on C2 of a task's decompositions: each optimizer beside the best."""
+    rows = {item["optimizer"]: item["decomposition"]["parts"].get("network") for item in summaries}
+    rows = {name: row for name, row in rows.items() if row is not None}
+    if len(rows) < 2:
+        return []
+    best = min(rows, key=lambda name: rows[name]["average_loss"])
+    return [
+        _beside(task, name, row, best, rows[best], source)
+        for name, row in rows.items()
+        if name != best
+    ]
+
+
+def _beside(task, name, row, best, other, source):
+    behind = row["average_loss"] - other["average_loss"]
+    optimum = [
+        row["optimum_lower"] - other["optimum_upper"],
+        row["optimum_upper"] - other["optimum_lower"],
+    ]
+    regret = [
+        row["regret_lower"] - other["regret_upper"],
+        row["regret_upper"] - other["regret_lower"],
+    ]
+    is_told = optimum[0] > regret[1] or regret[0] > optimum[1]
+    larger = "the optimum" if sum(optimum) > sum(regret) else "regret"
+    text = (
+        f"behind {best} by {tables.number(behind, 3)}: optimum {tables.interval(*optimum)}, regret "
+        f"{tables.interval(*regret)}" + (f"; mostly {larger}" if is_told else "")
+    )
+    verdict = statistics.HOLDS if is_told else statistics.FAILS
+    return Evidence("C2", task, name, text, verdict, f"{source}/summaries ({name}, {best})")
+
+
+def shattering(runs, source):
+    """Returns the evidence on C3."""
+    found = []
+    for kind in dict.fromkeys(run["kind"] for run in runs):
+        trend = shattering_report.trend(runs, kind)
+        text = _rank_text(vars(trend))
+        is_rectifier = "relu" in kind
+        verdict = statistics.verdict(trend, -1) if is_rectifier else "control"
+        if not is_rectifier and not math.isfinite(trend.value):
+            text = "half-width infinite at every depth"
+        found.append(
+            Evidence("C3", "initialisation", kind, text, verdict, f"{source}/summary/{kind}")
+        )
+    return found
+
+
+def _rank_text(found):
+    p_value = tables.number(found["p_value"], 2)
+    return f"rank correlation {tables.estimate(found, 2)}, p {p_value}"
+
+
+def exploring(task, summary, source):
+    """Returns the evidence on C4 of a task's exploration."""
+    found = []
+    effect = summary["normalization"]
+    if effect:
+        more = statistics.from_json(effect["switches a rectifier"])
+        lower = statistics.from_json(effect["Taylor optimum"])
+        verdicts = {statistics.verdict(more, 1), statistics.verdict(lower, -1)}
+        text = (
+            f"switches {tables.estimate(vars(more), 2)}, optimum {tables.estimate(vars(lower), 2)}"
+        )
+        subject = "RMS-normalised less plain SGD"
+        where = f"{source}/summary/normalization"
+        found.append(Evidence("C4", task, subject, text, together(verdicts), where))
+    for number, row in enumerate(summary["claims"]):
+        if row["measure"] == "switches a rectifier":
+            text = (
+                f"rank correlation {tables.estimate(row, 2)}, p {tables.number(row['p_value'], 2)}"
+            )
+            subject = f"switches and {row['outcome']}"
+            where = f"{source}/summary/claims/{number}"
+            found.append(Evidence("C4", task, subject, text, row["verdict"], where))
+    return found
+
+
+def together(verdicts):
+    """Returns what several verdicts say: one that all share, else undecided."""
+    verdicts = set(verdicts) - {"control"}
+    return verdicts.pop() if len(verdicts) == 1 else statistics.UNDECIDED
+
+
+def table(evidence):
+    """Returns header and rows: claim by claim, what all its evidence says together."""
+    header = ("claim", "says", "verdict", "evidence")
+    rows = []
+    for claim, text in CLAIMS.items():
+        pieces = [piece for piece in evidence if piece.claim == claim]
+        counts = [
+            f"{sum(p.verdict == v for p in pieces)} {v}"
+            for v in dict.fromkeys(piece.verdict for piece in pieces)
+        ]
+        overall = together(piece.verdict for piece in pieces) if pieces else "not measured"
+        rows.append((claim, text, overall, ", ".join(counts) or "–"))
+    return header, rows
+
+
+def evidence_table(evidence):
+    """Returns header and rows: every piece of evidence."""
+    header = ("claim", "task", "about", "evidence", "verdict", "row of results.json")
+    return header, [(p.claim, p.task, p.subject, p.text, p.verdict, p.source) for p in evidence]

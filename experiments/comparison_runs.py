@@ -1,0 +1,184 @@
+"""One training run of a comparison: a task, an optimizer with a rate, a seed; and many of them."""
+
+import dataclasses
+import functools
+import math
+import time
+
+import joblib
+import keras
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from experiments import exploring, optimizers, results, tasks
+from experiments.errors import UsageError
+
+# The share of a run at its end over which the final loss is the mean.
+LAST_SHARE = 0.1
+STRATEGIES = {
+    "mirrored": tf.distribute.MirroredStrategy,
+    "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
+    "tpu": lambda: tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver()),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run is determined by, and where the data lie."""
+
+    task: str
+    optimizer: str
+    learning_rate: float
+    seed: int
+    steps: int
+    data_dir: str | None = None
+    strategy: str | None = None
+
+    @property
+    def name(self):
+        """Name of the run's file."""
+        return f"{self.optimizer}_{self.learning_rate:.3g}_{self.seed}"
+
+
+def train(run):
+    """Trains a run and returns its losses and metrics; a run that diverges is a result too."""
+    task = tasks.get(run.task)
+    # First: the order of the data follows from it too.
+    keras.utils.set_random_seed(run.seed)
+    batches = tasks.batches(task, _examples(run.task, run.data_dir), run.seed).repeat()
+    start = time.perf_counter()
+    with _scope(run.strategy):
+        model = task.build_model()
+        optimizer = optimizers.Choice(run.optimizer, run.learning_rate).build()
+        model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
+    curve = Curve(run.steps)
+    model.fit(batches, steps_per_epoch=run.steps, shuffle=False, verbose=0, callbacks=[curve])
+    rounds, losses = curve.windows()
+    return {
+        **dataclasses.asdict(run),
+        "diverged": curve.diverged,
+        "final_loss": math.nan if curve.diverged else curve.final_loss(),
+        "metrics": {} if curve.diverged else curve.final_metrics(),
+        "loss_rounds": rounds,
+        "losses": losses,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+class Curve(keras.callbacks.Callback):
+    """Losses and metrics of a run in windows, read from the running means of `fit`."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self._reads = sorted(
+            {
+                *np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist(),
+                self._last(steps),
+            }
+        )
+        self._logs, self._rounds, self.diverged = [], [], False
+
+    @staticmethod
+    def _last(steps):
+        return max(1, steps - max(1, round(LAST_SHARE * steps)))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 in self._reads:
+            self._rounds.append(batch + 1)
+            self._logs.append({name: float(value) for name, value in logs.items()})
+            self.diverged = not math.isfinite(self._logs[-1]["loss"])
+            if self.diverged:
+                self.model.stop_training = True
+
+    def windows(self):
+        """Returns the rounds that were read, and the mean loss between them and those before."""
+        return self._rounds, self._means("loss")
+
+    def final_loss(self):
+        """Returns the mean loss over the last share of the run."""
+        return self._since(self._last(self._rounds[-1]), "loss")
+
+    def final_metrics(self):
+        """Returns the means of the other metrics over the last share of the run."""
+        names = [name for name in self._logs[-1] if name != "loss"]
+        return {name: self._since(self._last(self._rounds[-1]), name) for name in names}
+
+    def _means(self, name):
+        sums = np.array([log[name] for log in self._logs]) * self._rounds
+        return (np.diff(sums, prepend=0.0) / np.diff(self._rounds, prepend=0)).tolist()
+
+    def _since(self, start, name):
+        total = self._logs[-1][name] * self._rounds[-1]
+        if start not in self._rounds or start == self._rounds[-1]:
+            return self._logs[-1][name]
+        before = self._logs[self._rounds.index(start)][name] * start
+        return (total - before) / (self._rounds[-1] - start)
+
+
+def finish(run, directory):
+    """Trains a run unless its file is there; returns the file's path."""
+    path = directory / "runs" / f"{run.name}.json"
+    if not path.exists():
+        results.write_json(path, train(run) | {"environment": results.environment()})
+    return path
+
+
+def finish_all(runs, directory, workers=1, ray_address=None):
+    """Trains runs that are not there yet, in this process, in several, or on a cluster.
+
+    Args:
+        runs: A list of `Run`.
+        directory: Where their files lie; all workers of a cluster have to see it.
+        workers: Processes on this machine.
+        ray_address: Address of a Ray cluster, or `None`. Ray starts a run whose worker died again.
+
+    Returns:
+        The runs as dictionaries, in the same order.
+    """
+    todo = [run for run in runs if not (directory / "runs" / f"{run.name}.json").exists()]
+    bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run", dynamic_ncols=True)
+    for _ in _done(todo, directory, workers, ray_address):
+        bar.update()
+    bar.close()
+    return [results.read_json(directory / "runs" / f"{run.name}.json") for run in runs]
+
+
+def _done(todo, directory, workers, ray_address):
+    if ray_address is not None:
+        return _on_cluster(todo, directory, ray_address)
+    if workers == 1:
+        return (finish(run, directory) for run in todo)
+    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
+    return pool(joblib.delayed(finish)(run, directory) for run in todo)
+
+
+def _on_cluster(todo, directory, address):
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "--ray_address needs Ray: install it with pip install 'keras-taylor[cluster]'"
+        ) from error
+    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    remote = ray.remote(max_retries=3)(finish)
+    waiting = [remote.remote(run, directory) for run in todo]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        yield from ray.get(done)
+
+
+def _scope(strategy):
+    if strategy is None:
+        return tf.distribute.get_strategy().scope()
+    return _strategy(strategy).scope()
+
+
+@functools.cache
+def _strategy(name):
+    return STRATEGIES[name]()
+
+
+@functools.lru_cache(maxsize=1)
+def _examples(task, data_dir):
+    return tasks.examples(tasks.get(task), data_dir)

@@ -1,0 +1,161 @@
+"""The report of `experiments.reproduce`: claims first, then the experiments' own sections."""
+
+import dataclasses
+import functools
+
+from experiments import (
+    claims,
+    comparison_report,
+    exploration_report,
+    plots,
+    regret_report,
+    report,
+    results,
+    shattering_report,
+    tables,
+)
+
+
+def evidence_of(parts, shattering):
+    """Returns all pieces of evidence on all claims.
+
+    Args:
+        parts: The results of each task's experiments, `{task: {experiment: results}}`.
+        shattering: The results of `experiments.shattered_gradients`.
+    """
+    found = []
+    for task, of_task in parts.items():
+        split = of_task["decomposition"]
+        source = f"{task}/decomposition"
+        found += claims.regret_growth(task, split["runs"], source)
+        found += claims.explained_loss(task, split["summaries"], source)
+        if "exploration" in of_task:
+            summary = of_task["exploration"]["summary"]
+            found += claims.exploring(task, summary, f"{task}/exploration")
+    found += claims.shattering(shattering["runs"], "shattering")
+    return sorted(found, key=lambda piece: piece.claim)
+
+
+def write(directory, parts, shattering, configuration):
+    """Writes report, results and Markdown, and prints the claim table.
+
+    `results.json` holds the evidence; the row that a piece of it names is in the `results.json` of
+    the experiment's own directory.
+    """
+    evidence = evidence_of(parts, shattering)
+    environment = shattering["runs"][0]["environment"]
+    results.write_json(
+        directory / "results.json",
+        {
+            "configuration": configuration,
+            "environment": environment,
+            "claims": [
+                dict(zip(("claim", "says", "verdict", "evidence"), row, strict=True))
+                for row in claims.table(evidence)[1]
+            ],
+            "evidence": [dataclasses.asdict(piece) for piece in evidence],
+        },
+    )
+    sections = [
+        *_claim_sections(evidence),
+        *(section for task in parts.items() for section in _task_sections(*task)),
+        *_titled(
+            "Shattering",
+            shattering_report.sections(
+                shattering["runs"], shattering_report.summarize(shattering["runs"])
+            ),
+        ),
+        *report.provenance(_short(configuration), environment),
+    ]
+    title = f"Neural Taylor approximations: {configuration['preset']} reproduction"
+    lead = (
+        "Balduzzi, McWilliams, Butler-Yeoman, ICML 2017: what holds here, and how that was decided."
+    )
+    report.write(directory / "report.html", title, lead, sections)
+    results.write_text(directory / "report.md", markdown(title, lead, sections))
+    for name, draw in _pictures(parts, shattering).items():
+        plots.write_png(draw(), directory / f"{name}.png")
+    rows = [(f"{claim}: {says}", *rest) for claim, says, *rest in claims.table(evidence)[1]]
+    tables.print_table("Claims", ("claim", "verdict", "evidence"), rows)
+
+
+def markdown(title, lead, sections):
+    """Returns the tables and texts of a report as Markdown."""
+    lines = [f"# {title}", "", lead]
+    for section in sections:
+        lines += ["", f"## {section.title}"]
+        for paragraph in section.paragraphs:
+            lines += ["", paragraph]
+        lines += [
+            line for term, text in section.terms.items() for line in ("", f"**{term}**: {text}")
+        ]
+        if section.table is not None:
+            lines += ["", _row(section.table.header), _row("---" for _ in section.table.header)]
+            lines += [_row(cells) for cells in section.table.rows]
+        lines += [
+            line for name, value in section.names.items() for line in ("", f"- {name}: {value}")
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells):
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _claim_sections(evidence):
+    return [
+        report.Section(
+            "Claim by claim", table=report.Table(*claims.table(evidence), text_columns=4)
+        ),
+        report.Section("How it was decided", terms=claims.HOW_DECIDED),
+        report.Section(
+            "The evidence", table=report.Table(*claims.evidence_table(evidence), text_columns=6)
+        ),
+    ]
+
+
+def _task_sections(task, of_task):
+    tuned, split = of_task["comparison"], of_task["decomposition"]
+    sections = comparison_report.sections(tuned["grid"], _best(tuned), tuned["summary"])
+    rounds = split["summaries"][0]["rounds"]
+    own = regret_report.sections(
+        split["runs"], split["summaries"], rounds, split["configuration"], {}
+    )
+    # Their configuration is in their own reports.
+    sections += [section for section in own if not section.names]
+    if "exploration" in of_task:
+        explored = of_task["exploration"]
+        sections += exploration_report.sections(explored["runs"], explored["summary"])
+    return _titled(task, sections)
+
+
+def _best(tuned):
+    rates = {name: row["best_rate"] for name, row in tuned["summary"].items()}
+    return [run for run in tuned["runs"] if run["learning_rate"] == rates[run["optimizer"]]]
+
+
+def _titled(title, sections):
+    return [
+        dataclasses.replace(section, title=f"{title}: {section.title}")
+        for section in sections
+        if section.title != "Versions and machine"
+    ]
+
+
+def _pictures(parts, shattering):
+    found = {
+        "half_widths": functools.partial(shattering_report.half_width_figure, shattering["runs"])
+    }
+    for task, of_task in parts.items():
+        summaries = of_task["decomposition"]["summaries"]
+        found[f"{task}_decomposition"] = functools.partial(plots.decomposition_figure, summaries)
+    return found
+
+
+def _short(configuration):
+    return {
+        name: value for name, value in configuration.items() if name not in ("tasks", "shattering")
+    } | {
+        plan["task"]: ", ".join(f"{key} {value}" for key, value in plan.items() if key != "task")
+        for plan in configuration["tasks"]
+    }

@@ -1,0 +1,113 @@
+"""Tests of what counts as evidence, and of what it says."""
+
+import pytest
+
+from experiments import claims, statistics
+
+HOLDS, FAILS, UNDECIDED = statistics.HOLDS, statistics.FAILS, statistics.UNDECIDED
+
+
+def _run(lower, slope, upper):
+    rate = {"slope": slope, "lower": lower, "upper": upper}
+    return {
+        "optimizer": "sgd",
+        "decomposition": {"rates": {"network": rate}, "fixed_rates": {"network": rate}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict"),
+    [
+        ((0.3, 0.4, 0.49), HOLDS),
+        ((0.6, 0.7, 0.8), FAILS),
+        ((0.4, 0.5, 0.6), UNDECIDED),
+        ((None, 0.5, None), UNDECIDED),
+    ],
+)
+def test_growth_is_judged_by_its_interval(rate, verdict):
+    (found,) = claims.regret_growth("task", [_run(*rate)], "source")
+    assert found.verdict == verdict
+    assert found.source == "source/runs/0/decomposition/fixed_rates/network"
+
+
+def test_runs_without_a_rate_are_no_evidence():
+    assert claims.regret_growth("task", [{"optimizer": "a", "decomposition": {}}], "s") == []
+    assert claims.regret_growth("task", [_run(None, None, None)], "s") == []
+
+
+def _summary(name, loss, optimum, gap):
+    row = {
+        "average_loss": loss,
+        "optimum_lower": optimum - gap,
+        "optimum_upper": optimum,
+        "regret_lower": loss - optimum,
+        "regret_upper": loss - optimum + gap,
+    }
+    return {"optimizer": name, "decomposition": {"parts": {"network": row}}}
+
+
+def test_loss_is_explained_where_the_intervals_are_apart():
+    summaries = [_summary("sgd", 10.0, 8.0, 0.1), _summary("adam", 4.0, 3.0, 0.1)]
+    (found,) = claims.explained_loss("task", summaries, "source")
+    assert (found.subject, found.verdict) == ("sgd", HOLDS)
+    assert "behind adam by 6: optimum 4.9…5.1, regret 0.9…1.1; mostly the optimum" in found.text
+    summaries = [_summary("sgd", 10.0, 8.0, 5.0), _summary("adam", 4.0, 3.0, 5.0)]
+    assert claims.explained_loss("task", summaries, "source")[0].verdict == FAILS
+    assert claims.explained_loss("task", summaries[:1], "source") == []
+
+
+def _shattering(kind, widths):
+    return [
+        {"kind": kind, "depth": depth, "half_widths": [width]}
+        for depth, width in enumerate(widths, start=1)
+        for _ in range(3)
+    ]
+
+
+def test_shattering_has_controls():
+    runs = _shattering("relu", [0.5, 0.4, 0.3, 0.2, 0.1]) + _shattering("linear", [None] * 5)
+    relu, linear = claims.shattering(runs, "source")
+    assert relu.verdict == HOLDS
+    assert linear.verdict == "control"
+    assert linear.text == "half-width infinite at every depth"
+
+
+def _exploration(more, lower):
+    def estimate(value):
+        return {"value": value, "lower": value - 0.1, "upper": value + 0.1}
+
+    rank = estimate(-1.0) | {"p_value": 0.01, "verdict": HOLDS, "measure": "switches a rectifier"}
+    return {
+        "normalization": {
+            "switches a rectifier": estimate(more),
+            "Taylor optimum": estimate(lower),
+        },
+        "claims": [
+            rank | {"outcome": "Taylor optimum"},
+            rank | {"measure": "other", "outcome": "x"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "lower", "verdict"),
+    [(1, -1, HOLDS), (-1, 1, FAILS), (1, 1, UNDECIDED), (0, -1, UNDECIDED)],
+)
+def test_normalisation_has_to_explore_more_and_reach_lower(more, lower, verdict):
+    effect, rank = claims.exploring("task", _exploration(more, lower), "source")
+    assert effect.verdict == verdict
+    assert rank.source == "source/summary/claims/0"
+
+
+def test_claims_together():
+    assert claims.together([HOLDS, HOLDS, "control"]) == HOLDS
+    assert claims.together([HOLDS, FAILS]) == UNDECIDED
+    pieces = [
+        claims.Evidence("C1", "t", "s", "x", HOLDS, "r"),
+        claims.Evidence("C1", "t", "s", "x", FAILS, "r"),
+        claims.Evidence("C3", "t", "s", "x", HOLDS, "r"),
+    ]
+    rows = {row[0]: row[2:] for row in claims.table(pieces)[1]}
+    assert rows["C1"] == (UNDECIDED, "1 holds, 1 does not hold")
+    assert rows["C2"] == ("not measured", "–")
+    assert rows["C3"] == (HOLDS, "1 holds")

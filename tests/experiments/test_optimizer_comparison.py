@@ -1,0 +1,183 @@
+"""End-to-end tests of the comparison of tuned optimizers."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from experiments import comparison_report, comparison_runs, optimizer_comparison
+from experiments.errors import UsageError
+
+SECONDS = ("seconds", "environment")
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    settings = optimizer_comparison.Settings(
+        optimizers=("sgd", "adam"),
+        factors=(0.1, 1.0, 10.0),
+        max_steps=30,
+        seeds=2,
+        data_dir=data_dir,
+        output_dir=str(tmp_path_factory.mktemp("comparison") / "out"),
+    )
+    return settings, optimizer_comparison.main(settings)
+
+
+def _runs(directory):
+    found = {}
+    for path in sorted((directory / "runs").iterdir()):
+        run = json.loads(path.read_text())
+        found[path.name] = {key: value for key, value in run.items() if key not in SECONDS}
+    return found
+
+
+def test_results_are_complete(finished):
+    _, directory = finished
+    found = json.loads((directory / "results.json").read_text())
+    assert len(found["grid"]) == 6
+    assert len(found["runs"]) == 6 + 2
+    for optimizer, row in found["summary"].items():
+        losses = {
+            r["learning_rate"]: r["final_loss"]
+            for r in found["grid"]
+            if r["optimizer"] == optimizer
+        }
+        assert row["best_rate"] == min(losses, key=losses.get)
+        assert len(row["by_seed"]) == 2
+        assert row["final_loss"]["lower"] < row["final_loss"]["value"] < row["final_loss"]["upper"]
+    with (directory / "comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == comparison_report.COLUMNS
+    assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
+    for name in ("loss", "sensitivity"):
+        assert (directory / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "All rates" in (directory / "report.html").read_text(encoding="utf-8")
+
+
+def test_several_workers_give_the_same_to_the_bit(finished, tmp_path):
+    settings, directory = finished
+    again = dataclasses.replace(settings, workers=2, output_dir=str(tmp_path / "out"))
+    assert _runs(optimizer_comparison.main(again)) == _runs(directory)
+
+
+def test_killed_and_started_again_it_trains_what_is_missing(finished, monkeypatch):
+    settings, directory = finished
+    before = _runs(directory)
+    missing = directory / "runs" / "adam_0.001_0.json"
+    missing.unlink()
+    trained, original = [], comparison_runs.train
+
+    def train(run):
+        trained.append(run.name)
+        return original(run)
+
+    monkeypatch.setattr(comparison_runs, "train", train)
+    optimizer_comparison.main(settings)
+    assert trained == ["adam_0.001_0"]
+    assert _runs(directory) == before
+
+
+def test_final_loss_is_the_mean_over_the_last_tenth():
+    curve = comparison_runs.Curve(20)
+    losses = [float(n % 7) for n in range(20)]
+    for number in range(20):
+        mean = sum(losses[: number + 1]) / (number + 1)
+        curve.on_train_batch_end(number, {"loss": mean, "accuracy": 1.0})
+    assert curve.final_loss() == pytest.approx(sum(losses[-2:]) / 2)
+    assert curve.final_metrics() == {"accuracy": 1.0}
+    rounds, windows = curve.windows()
+    assert rounds == list(range(1, 21))
+    assert windows == pytest.approx(losses)
+
+
+def test_divergence_is_a_result(data_dir, tmp_path):
+    settings = optimizer_comparison.Settings(
+        task="digits_autoencoder",
+        optimizers=("sgd",),
+        learning_rates=(0.001, 1e4),
+        max_steps=30,
+        seeds=1,
+        data_dir=data_dir,
+        output_dir=str(tmp_path / "out"),
+    )
+    found = json.loads((optimizer_comparison.main(settings) / "results.json").read_text())
+    good, bad = found["grid"]
+    assert bad["diverged"]
+    assert bad["final_loss"] is None
+    assert found["summary"]["sgd"]["best_rate"] == good["learning_rate"]
+    assert found["summary"]["sgd"]["diverged"] == 1
+
+
+def test_no_rate_is_best_where_all_diverged():
+    runs = [{"optimizer": "sgd", "learning_rate": 1.0, "final_loss": None}]
+    assert optimizer_comparison.best_rates(runs) == {"sgd": None}
+
+
+def test_one_run_over_several_devices(data_dir, tmp_path):
+    """Here one; weights start from other draws under a strategy, so the losses are near only."""
+    task = {"task": "digits_classifier", "optimizer": "sgd", "learning_rate": 0.1, "seed": 0}
+    plain = comparison_runs.train(comparison_runs.Run(**task, steps=5, data_dir=data_dir))
+    spread = comparison_runs.train(
+        comparison_runs.Run(**task, steps=5, data_dir=data_dir, strategy="mirrored")
+    )
+    assert spread["losses"][0] == pytest.approx(plain["losses"][0], rel=0.3)
+    assert spread["final_loss"] < spread["losses"][0]
+
+
+@pytest.mark.slow
+def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    import ray
+
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    settings, directory = finished
+    runs = optimizer_comparison._grid(settings)
+    done = comparison_runs._on_cluster(runs, tmp_path, cluster.address)
+    next(done)
+    cluster.remove_node(node, allow_graceful=False)
+    list(done)
+    ray.shutdown()
+    cluster.shutdown()
+    found, expected = _runs(tmp_path), _runs(directory)
+    assert found == {name: expected[name] for name in found}
+    assert len(found) == len(runs)
+
+
+def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
+    import builtins
+
+    original = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name == "ray":
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    runs = optimizer_comparison._grid(finished[0])
+    with pytest.raises(UsageError, match=r"keras-taylor\[cluster\]"):
+        comparison_runs.finish_all(runs, tmp_path, ray_address="local")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizers": ("sgd:0.1",)}, "rates are tuned"),
+        ({"learning_rates": (0.0,)}, "--learning_rates"),
+        ({"workers": 0}, "--workers=0"),
+        ({"strategy": "magic"}, "--strategy=magic: expected one of mirrored"),
+    ],
+)
+def test_mistakes_name_the_flag(change, message):
+    settings = dataclasses.replace(optimizer_comparison.Settings(), **change)
+    with pytest.raises(UsageError, match=message):
+        optimizer_comparison.check(settings)
+
+
+def test_missing_numbers_in_a_grid_are_said_in_words():
+    run = {"optimizer": "sgd", "learning_rate": 1.0, "diverged": True, "final_loss": None}
+    assert comparison_report.grid_table([run])[1] == [("sgd", "1", "diverged")]

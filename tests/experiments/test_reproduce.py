@@ -1,0 +1,143 @@
+"""End-to-end tests of the reproduction and its report."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from experiments import presets, reproduce
+from experiments.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    plan = presets.TaskPlan(
+        "digits_classifier",
+        optimizers=("sgd", "adam"),
+        factors=(1.0,),
+        steps=20,
+        seeds=1,
+        burn_in=5,
+        recorded=20,
+        tolerance=0.1,
+        parts=("network",),
+        counts=3,
+    )
+    shattering = {"depths": (1, 3), "lines": 2, "points": 8, "seeds": 1, "width": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", (plan,))
+        patch.setitem(presets.SHATTERING, "tiny", shattering)
+        directory = tmp_path_factory.mktemp("reproduction") / "out"
+        settings = reproduce.Settings("tiny", data_dir=data_dir, output_dir=str(directory))
+        reproduce.main(settings)
+        yield settings
+
+
+def test_report_leads_with_the_claims(finished):
+    page = (finished.directory / "report.html").read_text(encoding="utf-8")
+    assert page.index("Claim by claim") < page.index("Tuned optimizers")
+    assert 'src="http' not in page
+    text = (finished.directory / "report.md").read_text(encoding="utf-8")
+    for claim in ("C1", "C2", "C3", "C4"):
+        assert f"| {claim} |" in text
+
+
+def test_each_piece_of_evidence_can_be_traced(finished):
+    found = json.loads((finished.directory / "results.json").read_text())
+    assert {row["claim"] for row in found["claims"]} == {"C1", "C2", "C3", "C4"}
+    assert found["evidence"]
+    for piece in found["evidence"]:
+        path = piece["source"].split(" ")[0].split("/")
+        # The directory of an experiment, then keys within its results.
+        depth = next(
+            n
+            for n in range(1, 4)
+            if (finished.directory.joinpath(*path[:n], "results.json")).exists()
+        )
+        value = json.loads(finished.directory.joinpath(*path[:depth], "results.json").read_text())
+        for key in path[depth:]:
+            key = (
+                " ".join([key, *piece["source"].split(" ")[1:]])
+                if key not in value and isinstance(value, dict)
+                else key
+            )
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        assert value
+
+
+def test_run_again_it_trains_nothing(finished):
+    runs = list(finished.directory.rglob("runs/*.json"))
+    before = {path: path.stat().st_mtime_ns for path in runs}
+    reproduce.main(finished)
+    assert before == {path: path.stat().st_mtime_ns for path in runs}
+
+
+def test_report_comes_again_without_training(finished, tmp_path):
+    """From the results alone: no runs, no trajectories."""
+    copy = tmp_path / "copy"
+    shutil.copytree(
+        finished.directory, copy, ignore=shutil.ignore_patterns("runs", "*.html", "*.png")
+    )
+    settings = dataclasses.replace(finished, output_dir=str(copy), report_only=True)
+    reproduce.main(settings)
+    assert (copy / "report.html").read_text() == (finished.directory / "report.html").read_text()
+
+
+def test_report_without_results_is_refused(finished, tmp_path):
+    settings = dataclasses.replace(finished, output_dir=str(tmp_path / "x"), report_only=True)
+    with pytest.raises(UsageError, match="holds no results"):
+        reproduce.main(settings)
+
+
+def test_mistakes_name_the_flag():
+    with pytest.raises(UsageError, match="--preset=huge: expected one of quick, paper"):
+        reproduce.check(reproduce.Settings(preset="huge"))
+    with pytest.raises(UsageError, match="--workers=0"):
+        reproduce.check(reproduce.Settings(workers=0))
+
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_report_opens_in_a_browser_without_an_error(finished):
+    page = finished.directory / "report.html"
+    checked = pathlib.Path(finished.directory, "checked.html")
+    # Sorts the first table by its third column, and says what came out in the page's title.
+    script = """<script>addEventListener('load', () => {
+      const table = document.querySelector('table');
+      table.querySelectorAll('th')[2].click();
+      const cells = [...table.tBodies[0].rows].map(row => row.cells[2].textContent);
+      const images = [...document.images].filter(i => getComputedStyle(i).display !== 'none');
+      const broken = images.filter(i => !i.complete || !i.naturalWidth).length;
+      document.body.dataset.checked = JSON.stringify({cells, images: images.length, broken});
+    });</script></body>"""
+    checked.write_text(page.read_text().replace("</body>", script))
+    finished_process = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=4000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            checked.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "CONSOLE" not in finished_process.stderr
+    dom = finished_process.stdout
+    data = dom.partition('data-checked="')[2].partition('"')[0].replace("&quot;", '"')
+    found = json.loads(data)
+    assert found["cells"] == sorted(found["cells"])
+    assert found["images"] > 5
+    assert found["broken"] == 0
