@@ -46,7 +46,8 @@ HOW_DECIDED = {
     "C2": "How far the loss is above the best optimizer's, split into the difference of the optima "
     "and that of the regrets. Holds where the certified intervals tell which of the two is larger, "
     "does not where they overlap, so that the split tells nothing.",
-    "C3": "Spearman's correlation of half-width and depth. Holds for rectifiers where it is below "
+    "C3": "Spearman's correlation of depth and the autocorrelation of the gradient, its mean over "
+    "half of a line between two digits. Holds for rectifiers where it is below "
     "zero with its 95 % interval and p at most 0.05; linear and tanh networks are the controls.",
     "C4": "RMS-normalised less plain SGD, paired by seed, and rank correlations over all "
     "optimizers. Holds where exploration is higher and the optimum lower, each with its 95 % "
@@ -116,8 +117,8 @@ def shattering(runs, source):
         text = _rank_text(vars(trend))
         is_rectifier = "relu" in kind
         verdict = statistics.verdict(trend, -1) if is_rectifier else "control"
-        if not is_rectifier and not math.isfinite(trend.value):
-            text = "half-width infinite at every depth"
+        if not math.isfinite(trend.value):
+            text = "the same autocorrelation at every depth"
         found.append(
             Evidence("C3", "initialisation", kind, text, verdict, f"{source}/summary/{kind}")
         )

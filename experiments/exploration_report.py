@@ -87,9 +87,11 @@ def _claim(by_optimizer, measure, outcome):
 
 def _normalization(by_optimizer):
     """Returns RMS-normalised less plain SGD for each quantity, paired by seed."""
-    if PLAIN not in by_optimizer or NORMALIZED not in by_optimizer:
+    # Labels may have a learning rate behind a colon.
+    by_name = {label.partition(":")[0]: group for label, group in by_optimizer.items()}
+    if PLAIN not in by_name or NORMALIZED not in by_name:
         return {}
-    plain, normalized = by_optimizer[PLAIN], by_optimizer[NORMALIZED]
+    plain, normalized = by_name[PLAIN], by_name[NORMALIZED]
     return {
         name: vars(statistics.difference([read(r) for r in normalized], [read(r) for r in plain]))
         for name, read in (MEASURES | ENDS).items()

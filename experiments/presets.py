@@ -60,7 +60,7 @@ PAPER = (
 )
 PRESETS = {"quick": QUICK, "paper": PAPER}
 SHATTERING = {
-    "quick": {"depths": (1, 5, 20), "lines": 4, "points": 64, "seeds": 2},
+    "quick": {"depths": (1, 2, 5, 10, 20), "lines": 4, "points": 64, "seeds": 2},
     "paper": {
         name: getattr(shattered_gradients.Settings(), name)
         for name in ("depths", "lines", "points", "seeds")

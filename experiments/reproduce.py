@@ -114,7 +114,7 @@ def _run_task(settings, plan):
         rich.print(f"[bold]{plan.task}[/bold]: exploring")
         exploration.main(
             flags.SeedsSettings(
-                optimizers=(*choices, "sgd_rms_normalized"),
+                optimizers=choices,
                 seeds=plan.seeds,
                 max_steps=plan.burn_in + plan.recorded,
                 output_dir=str(settings.directory / plan.task / "exploration"),

@@ -30,7 +30,7 @@ def evidence_of(parts, shattering):
         found += claims.regret_growth(task, split["runs"], source)
         found += claims.explained_loss(task, split["summaries"], source)
         if "exploration" in of_task:
-            summary = of_task["exploration"]["summary"]
+            summary = exploration_report.summarize(of_task["exploration"]["runs"])
             found += claims.exploring(task, summary, f"{task}/exploration")
     found += claims.shattering(shattering["runs"], "shattering")
     return sorted(found, key=lambda piece: piece.claim)
@@ -125,7 +125,9 @@ def _task_sections(task, of_task):
     sections += [section for section in own if not section.names]
     if "exploration" in of_task:
         explored = of_task["exploration"]
-        sections += exploration_report.sections(explored["runs"], explored["summary"])
+        sections += exploration_report.sections(
+            explored["runs"], exploration_report.summarize(explored["runs"])
+        )
     return _titled(task, sections)
 
 

@@ -128,20 +128,27 @@ def distance_figure(runs, depth, key, theme="light"):
 
 
 def trend(runs, kind):
-    """Returns Spearman's correlation of half-width and depth, over seeds as groups by depth."""
+    """Returns Spearman's correlation of mean autocorrelation and depth, seeds as groups by depth.
+
+    The mean is over half of the line. Half-widths would do as well, but for being infinite.
+    """
     groups = {}
     for run in runs:
         if run["kind"] == kind:
-            widths = [math.inf if width is None else width for width in run["half_widths"]]
-            width = float(np.median(widths))
-            # Ranks are all that counts: what never halves is wider than any line.
-            groups.setdefault(run["depth"], []).append((run["depth"], min(width, 1e3)))
+            mean = float(np.nanmean(np.asarray(run["autocorrelation"], float)))
+            # A linear network's is 1 but for rounding.
+            groups.setdefault(run["depth"], []).append((run["depth"], round(mean, 4)))
     return statistics.rank_correlation(list(groups.values()))
 
 
 def trend_table(runs):
     """Returns header and rows: whether half-widths shrink with depth, for each kind."""
-    header = ("network", "rank correlation of half-width and depth", "p", "shrinks with depth")
+    header = (
+        "network",
+        "rank correlation of autocorrelation and depth",
+        "p",
+        "shatters with depth",
+    )
     rows = []
     for kind in dict.fromkeys(run["kind"] for run in runs):
         found = trend(runs, kind)

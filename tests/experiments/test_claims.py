@@ -56,20 +56,20 @@ def test_loss_is_explained_where_the_intervals_are_apart():
     assert claims.explained_loss("task", summaries[:1], "source") == []
 
 
-def _shattering(kind, widths):
+def _shattering(kind, means):
     return [
-        {"kind": kind, "depth": depth, "half_widths": [width]}
-        for depth, width in enumerate(widths, start=1)
+        {"kind": kind, "depth": depth, "autocorrelation": [[1.0, mean]]}
+        for depth, mean in enumerate(means, start=1)
         for _ in range(3)
     ]
 
 
 def test_shattering_has_controls():
-    runs = _shattering("relu", [0.5, 0.4, 0.3, 0.2, 0.1]) + _shattering("linear", [None] * 5)
+    runs = _shattering("relu", [0.5, 0.4, 0.3, 0.2, 0.1]) + _shattering("linear", [1.0] * 5)
     relu, linear = claims.shattering(runs, "source")
     assert relu.verdict == HOLDS
     assert linear.verdict == "control"
-    assert linear.text == "half-width infinite at every depth"
+    assert linear.text == "the same autocorrelation at every depth"
 
 
 def _exploration(more, lower):
