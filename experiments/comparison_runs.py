@@ -13,6 +13,7 @@ import tqdm
 
 from experiments import exploring, optimizers, results, tasks
 from experiments.errors import UsageError
+from experiments.training import weights_are_finite
 
 # The share of a run at its end over which the final loss is the mean.
 LAST_SHARE = 0.1
@@ -54,6 +55,7 @@ def train(run):
         model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
     curve = Curve(run.steps)
     model.fit(batches, steps_per_epoch=run.steps, shuffle=False, verbose=0, callbacks=[curve])
+    curve.diverged = curve.diverged or not weights_are_finite(model)
     rounds, losses = curve.windows()
     return {
         **dataclasses.asdict(run),

@@ -8,7 +8,7 @@ import numpy as np
 
 import keras_taylor as kt
 from experiments import tasks
-from experiments.training import MeanLogs, ProgressBar
+from experiments.training import MeanLogs, ProgressBar, weights_are_finite
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
 
@@ -62,6 +62,7 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_pas
     shutil.rmtree(path, ignore_errors=True)
     start = time.perf_counter()
     trajectory = _record(model, tasks.batches(task, examples, seed), path, plan, callbacks, curve)
+    curve.diverged = curve.diverged or not weights_are_finite(model)
     optimum = {} if curve.diverged else _optimum(trajectory, model, tolerance, max_passes)
     shutil.rmtree(path, ignore_errors=True)
     rounds, losses = curve.windowed()
@@ -93,7 +94,7 @@ def _record(model, batches, path, plan, callbacks, curve):
             verbose=0,
         )
     except ValueError:
-        if not curve.diverged:
+        if not curve.diverged and weights_are_finite(model):
             raise
         return None
 

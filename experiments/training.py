@@ -105,6 +105,8 @@ def train(
     batches = tasks.batches(task, examples, seed).repeat()
     trajectory = _record(model, batches, path, plan, recorder, [recorder, means, bar])
     trained = time.perf_counter()
+    # A rectifier may turn what is no number into zero: the loss alone does not tell.
+    recorder.diverged = recorder.diverged or not weights_are_finite(model)
     split = {}
     if not recorder.diverged:
         split = decompose(trajectory, model, radius, tolerance, parts, counts, max_passes)
@@ -136,9 +138,14 @@ def _record(model, batches, path, plan, recorder, callbacks):
             verbose=0,
         )
     except ValueError:
-        if not recorder.diverged:
+        if not recorder.diverged and weights_are_finite(model):
             raise
         return None
+
+
+def weights_are_finite(model):
+    """Tells whether all weights of a model are numbers."""
+    return all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def decompose(

@@ -189,6 +189,11 @@ class _Recorder:
             self._writer.close()
 
     def _begin(self, kept):
+        if not all(np.isfinite(weight).all() for weight in kept["weights"]):
+            raise ValueError(
+                f"the weights are not finite at round {self._start + 1}, the first to keep: "
+                "training has diverged. Lower the learning rate, or begin to record earlier"
+            )
         _check_replay(self._model, kept)
         self._format.begin(kept["weights"])
         encoded = kept | {"weights": self._format.encode(kept["weights"])}

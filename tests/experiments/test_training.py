@@ -112,3 +112,19 @@ def test_plan_of_settings(digits):
     assert training.plan_of(task, digits, flags.Settings(epochs=2)) == rounds.Plan(0, 88)
     found = training.plan_of(task, digits, flags.Settings(epochs=2, max_steps=20, burn_in=5))
     assert found == rounds.Plan(5, 15)
+
+
+def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "weights_are_finite", lambda model: False)
+    task = tasks.get("digits_classifier")
+    run = training.train(
+        task,
+        tasks.examples(task, data_dir),
+        optimizers.parse("sgd"),
+        plan=rounds.Plan(0, 5),
+        path=tmp_path / "run",
+    )
+    assert run["diverged"]
+    assert run["decomposition"] == {}

@@ -340,3 +340,12 @@ def test_callbacks_see_each_round_and_may_end_training(path):
 def test_unknown_format(path):
     with pytest.raises(ValueError, match="unknown keep='int8'.*bfloat16"):
         _record(path, keep="int8")
+
+
+def test_weights_that_are_not_finite_are_told(path):
+    model = _model()
+    weights = model.get_weights()
+    weights[0] = np.full_like(weights[0], np.nan)
+    model.set_weights(weights)
+    with pytest.raises(ValueError, match="not finite at round 5.*diverged"):
+        kt.record(model, _batches(), path, STEPS, START, verbose=0)
