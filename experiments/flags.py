@@ -22,7 +22,7 @@ class Settings:
     recorded_rounds: int | None = None
     tolerance: float = 0.01
     parts: tuple = ("network", "layers")
-    counts: int = 8
+    counts: int = 5
     max_passes: int | None = None
     seed: int = 0
     radius: float | None = None

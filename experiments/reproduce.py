@@ -8,10 +8,9 @@ says, claim by claim, what was found.
     python -m experiments.reproduce --preset=paper --data_dir=~/tensorflow_datasets
     python -m experiments.reproduce --preset=paper --report_only --output_dir=experiments/results
 
-On two cores `quick` (digits) takes MINUTES_QUICK, `paper` (MNIST autoencoder, CIFAR-10 convnet)
-MINUTES_PAPER. Expect the decomposition to tell why optimizers differ and rectifiers to shatter with
-depth; regret that grows faster than the square root of N; and no agreement between tasks on whether
-more exploration goes with a lower optimum.
+On two cores `quick` (digits) takes eight minutes; `paper` (MNIST autoencoder, CIFAR-10 convnet) has
+not been run to its end yet and may take an hour. Expect the decomposition to tell why optimizers
+differ, rectifiers to shatter with depth, and regret that grows faster than the square root of N.
 
 Writes `report.html` (start there), `report.md`, `results.json` and, below, the directory of each
 experiment. Killed and run again, it goes on where it stopped. `--report_only` makes the report of

@@ -8,8 +8,8 @@ their distance.
     python -m experiments.shattered_gradients --output_dir=out/shattering
     python -m experiments.shattered_gradients --depths=1,10,50 --width=50 --lines=4 --seeds=2
 
-On two cores the defaults take MINUTES. Expect correlation 1 at any distance for linear networks;
-half-widths that shrink with depth for rectifiers, more slowly for residual ones.
+On two cores the defaults take a little over a minute. Expect correlation 1 at any distance for
+linear networks; half-widths that shrink with depth for rectifiers, more slowly for residual ones.
 
 Writes `report.html`, `results.json`, `shattering.csv` and plots as PNG. Run again with the same
 `--output_dir`, it skips the networks that are done.

@@ -7,9 +7,9 @@ optimum of what the run saw, and says for each how its training loss is made up.
     python -m experiments.taylor_regret --task=mnist_autoencoder --optimizers=sgd,adam:0.003 \
         --burn_in=900 --data_dir=~/tensorflow_datasets --output_dir=out/mnist
 
-On two cores the digits take MINUTES_DIGITS, the autoencoder MINUTES_MNIST an optimizer. Expect SGD
-with a higher optimum and more regret than RMSprop and Adam: plain steps leave more on the table and
-see worse landscapes.
+On two cores the digits take a little over a minute, the autoencoder about four minutes an
+optimizer, most of them for its layers. Expect SGD with a higher optimum and more regret than
+RMSprop and Adam: plain steps leave more on the table and see worse landscapes.
 
 Writes `report.html` (start there), `results.json`, `decomposition.csv`, `linear_regret.csv` and
 plots as PNG. Run again with the same `--output_dir`, it skips the optimizers that are done.

@@ -15,7 +15,7 @@ from keras_taylor.scopes import Scopes
 # What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
 COMPARATORS = {"initial": "initial", "average": "average"}
 # What is decomposed, and at how many numbers of rounds.
-PARTS, COUNTS = ("network", "layers"), 8
+PARTS, COUNTS = ("network", "layers"), 5
 # Units of each layer that are decomposed, evenly spread.
 UNITS = 2
 
