@@ -83,6 +83,8 @@ def figures(runs):
     deepest = max(run["depth"] for run in runs)
     for key in ("input_correlation", "weight_correlation"):
         found[key] = functools.partial(distance_figure, runs, deepest, key)
+    rectifier = next((kind for kind in kinds if "relu" in kind), kinds[0])
+    found["by_layer"] = functools.partial(layer_figure, runs, rectifier, deepest)
     return found
 
 
@@ -108,6 +110,23 @@ def depth_figure(runs, kind, theme="light"):
         curves = np.concatenate([np.asarray(run["autocorrelation"], float) for run in group])
         band_plots.draw_band(axes, index, theme, f"depth {depth}", group[0]["lags"], curves)
     axes.set(title=kind, xlabel="distance, share of the line", ylabel="autocorrelation")
+    return plots.finished(drawing, theme)
+
+
+def layer_figure(runs, kind, depth, theme="light"):
+    """The autocorrelation of the gradient in some layers' outputs, with bands over seeds."""
+    drawing, (axes,) = plots.subplots(1, theme)
+    group = [run for run in runs if run["kind"] == kind and run["depth"] == depth]
+    # Keras numbers layers of the same class through a process: their order is what is the same.
+    curves = [list(run["by_layer"].values()) for run in group]
+    count = len(curves[0])
+    for index, of_layer in enumerate(zip(*curves, strict=True)):
+        name = f"layer {index + 1} of {count} shown"
+        band_plots.draw_band(
+            axes, index, theme, name, group[0]["lags"], np.asarray(of_layer, float)
+        )
+    axes.set(title=f"Gradient in layers' outputs: {kind}, depth {depth}")
+    axes.set(xlabel="distance, share of the line", ylabel="autocorrelation")
     return plots.finished(drawing, theme)
 
 
