@@ -98,6 +98,9 @@ def half_width_figure(runs, theme="light"):
         axes.lines[-1].set_marker("o")
     axes.set(title="Half-width by depth", xlabel="hidden layers", ylabel="share of the line")
     axes.set(xscale="log", yscale="log")
+    depths = sorted({run["depth"] for run in runs})
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.xaxis.minorticks_off()
     return plots.finished(drawing, theme)
 
 
@@ -161,13 +164,8 @@ def trend(runs, kind):
 
 
 def trend_table(runs):
-    """Returns header and rows: whether half-widths shrink with depth, for each kind."""
-    header = (
-        "network",
-        "rank correlation of autocorrelation and depth",
-        "p",
-        "shatters with depth",
-    )
+    """Returns header and rows: whether the autocorrelation falls with depth, for each kind."""
+    header = ("network", "rank correlation of autocorrelation and depth", "p", "falls with depth")
     rows = []
     for kind in dict.fromkeys(run["kind"] for run in runs):
         found = trend(runs, kind)

@@ -25,6 +25,8 @@ def settings(data_dir, tmp_path):
         burn_in=5,
         recorded_rounds=35,
         tolerance=0.05,
+        parts=("network",),
+        counts=1,
         data_dir=data_dir,
         output_dir=str(tmp_path / "out"),
     )

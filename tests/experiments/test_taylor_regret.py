@@ -30,7 +30,8 @@ def _modified(directory):
 
 
 def test_results_are_complete(settings, capsys):
-    directory = taylor_regret.main(settings)
+    whole = dataclasses.replace(settings, parts=("network", "layers"), counts=3)
+    directory = taylor_regret.main(whole)
     found = _strict_json(directory / "results.json")
     assert found["configuration"]["optimizers"] == ["sgd", "adam:0.002"]
     for item, run in zip(found["summaries"], found["runs"], strict=True):

@@ -22,7 +22,7 @@ def train(digits, tmp_path):
             plan=rounds.Plan(burn_in, steps - burn_in),
             path=tmp_path / name,
             tolerance=0.05,
-            **options,
+            **{"parts": ("network",), "counts": 1} | options,
         )
 
     return run
