@@ -26,7 +26,14 @@ def finished(data_dir, tmp_path_factory):
         parts=("network",),
         counts=3,
     )
-    shattering = {"depths": (1, 3), "lines": 2, "points": 8, "seeds": 1, "width": 8}
+    shattering = {
+        "kinds": ("linear", "relu"),
+        "depths": (1, 3),
+        "lines": 2,
+        "points": 8,
+        "seeds": 1,
+        "width": 8,
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", (plan,))
         patch.setitem(presets.SHATTERING, "tiny", shattering)
@@ -68,6 +75,7 @@ def test_each_piece_of_evidence_can_be_traced(finished):
         assert value
 
 
+@pytest.mark.slow
 def test_run_again_it_trains_nothing(finished):
     runs = list(finished.directory.rglob("runs/*.json"))
     before = {path: path.stat().st_mtime_ns for path in runs}
