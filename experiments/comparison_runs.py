@@ -47,7 +47,7 @@ def train(run):
     task = tasks.get(run.task)
     # First: the order of the data follows from it too.
     keras.utils.set_random_seed(run.seed)
-    batches = tasks.batches(task, _examples(run.task, run.data_dir), run.seed).repeat()
+    batches = tasks.batches(task, examples_of(run.task, run.data_dir), run.seed).repeat()
     start = time.perf_counter()
     with _scope(run.strategy):
         model = task.build_model()
@@ -182,5 +182,6 @@ def _strategy(name):
 
 
 @functools.lru_cache(maxsize=1)
-def _examples(task, data_dir):
+def examples_of(task, data_dir):
+    """Returns the examples of a task, which a process keeps for its next run."""
     return tasks.examples(tasks.get(task), data_dir)

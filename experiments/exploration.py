@@ -9,7 +9,7 @@ explored and where it ended, another whether more exploration went with a lower 
         --data_dir=~/tensorflow_datasets --output_dir=out/exploration_mnist
 
 On two cores the digits take two minutes for five optimizers and three seeds, the autoencoder about
-ten. Expect RMS-normalised SGD, RMSprop and Adam to switch more rectifiers than plain SGD on the
+eight. Expect RMS-normalised SGD, RMSprop and Adam to switch more rectifiers than plain SGD on the
 digits, and fewer on the autoencoder; with five optimizers, a rank correlation says little.
 
 Writes `report.html`, `results.json`, `exploration.csv` and plots as PNG. Run again with the same

@@ -8,7 +8,7 @@ import numpy as np
 
 import keras_taylor as kt
 from experiments import tasks
-from experiments.training import MeanLogs, ProgressBar, weights_are_finite
+from experiments.training import MeanLogs, ProgressBar, record
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
 
@@ -58,12 +58,11 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_pas
     every = max(1, plan.steps // SNAPSHOTS)
     recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every)
     curve, means = LossCurve(), MeanLogs(plan.burn_in)
-    callbacks = [recorder, curve, means, ProgressBar(f"{choice.label} {seed}", plan.steps)]
-    shutil.rmtree(path, ignore_errors=True)
+    callbacks = [recorder, means, ProgressBar(f"{choice.label} {seed}", plan.steps)]
     start = time.perf_counter()
-    trajectory = _record(model, tasks.batches(task, examples, seed), path, plan, callbacks, curve)
-    curve.diverged = curve.diverged or not weights_are_finite(model)
-    optimum = {} if curve.diverged else _optimum(trajectory, model, tolerance, max_passes)
+    batches = tasks.batches(task, examples, seed).repeat()
+    trajectory = record(model, batches, path, plan, curve, callbacks)
+    optimum = {} if trajectory is None else _optimum(trajectory, model, tolerance, max_passes)
     shutil.rmtree(path, ignore_errors=True)
     rounds, losses = curve.windowed()
     return {
@@ -80,23 +79,6 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_pas
         "snr_median": {of: float(tracker.snr(of=of)[2]) for of in kt.signal_to_noise.KINDS},
         "seconds": time.perf_counter() - start,
     }
-
-
-def _record(model, batches, path, plan, callbacks, curve):
-    try:
-        return kt.record(
-            model,
-            batches.repeat(),
-            path,
-            steps=plan.steps,
-            start=plan.burn_in,
-            callbacks=callbacks,
-            verbose=0,
-        )
-    except ValueError:
-        if not curve.diverged and weights_are_finite(model):
-            raise
-        return None
 
 
 def _optimum(trajectory, model, tolerance, max_passes):

@@ -8,7 +8,7 @@ seeds.
     python -m experiments.optimizer_comparison --task=mnist_autoencoder --epochs=2 \
         --data_dir=~/tensorflow_datasets --output_dir=out/comparison_mnist
 
-On two cores the digits take less than a minute. Expect tuned adaptive optimizers ahead of tuned
+On two cores the digits take about a minute. Expect tuned adaptive optimizers ahead of tuned
 SGD, and little between them, and the best rates of the digits at the upper end of the grid.
 
 Runs are independent: `--workers` runs several on one machine, `--ray_address` on a Ray cluster
@@ -93,7 +93,7 @@ def best_rates(grid):
 
 def _steps(settings):
     task = tasks.get(settings.task)
-    examples = comparison_runs._examples(settings.task, settings.data_dir)
+    examples = comparison_runs.examples_of(settings.task, settings.data_dir)
     steps = len(examples) // task.batch_size
     return rounds.total_steps(steps, settings.resolved_epochs(), settings.max_steps)
 

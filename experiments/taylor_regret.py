@@ -7,7 +7,7 @@ optimum of what the run saw, and says for each how its training loss is made up.
     python -m experiments.taylor_regret --task=mnist_autoencoder --optimizers=sgd,adam:0.003 \
         --burn_in=900 --data_dir=~/tensorflow_datasets --output_dir=out/mnist
 
-On two cores the digits take a little over a minute, the autoencoder about four minutes an
+On two cores the digits take a little over a minute, the autoencoder some minutes an
 optimizer, most of them for its layers. Expect SGD with a higher optimum and more regret than
 RMSprop and Adam: plain steps leave more on the table and see worse landscapes.
 

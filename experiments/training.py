@@ -100,15 +100,12 @@ def train(
     recorder = recording.RegretRecorder(tracker, plan.steps, plan.burn_in, COMPARATORS)
     means = MeanLogs(plan.burn_in)
     bar = ProgressBar(f"{choice.label:>12}", plan.steps)
-    shutil.rmtree(path, ignore_errors=True)
     start = time.perf_counter()
     batches = tasks.batches(task, examples, seed).repeat()
-    trajectory = _record(model, batches, path, plan, recorder, [recorder, means, bar])
+    trajectory = record(model, batches, path, plan, recorder, [means, bar])
     trained = time.perf_counter()
-    # A rectifier may turn what is no number into zero: the loss alone does not tell.
-    recorder.diverged = recorder.diverged or not weights_are_finite(model)
     split = {}
-    if not recorder.diverged:
+    if trajectory is not None:
         split = decompose(trajectory, model, radius, tolerance, parts, counts, max_passes)
     if not keep:
         shutil.rmtree(path, ignore_errors=True)
@@ -125,22 +122,29 @@ def train(
     }
 
 
-def _record(model, batches, path, plan, recorder, callbacks):
-    """Returns the trajectory, or `None` where training ended before a round was kept."""
+def record(model, batches, path, plan, watch, callbacks):
+    """Returns the trajectory of a run, or `None` where it diverged.
+
+    A rectifier may turn what is no number into zero, so the loss alone does not tell.
+
+    Args:
+        model: The compiled model.
+        batches: A dataset that lasts.
+        path: A directory for the rounds; what an interrupted run left there is removed.
+        plan: An `experiments.rounds.Plan`.
+        watch: A callback with an attribute `diverged`, which is set here too.
+        callbacks: Further callbacks.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    options = {"steps": plan.steps, "start": plan.burn_in, "callbacks": [watch, *callbacks]}
     try:
-        return kt.record(
-            model,
-            batches,
-            path,
-            steps=plan.steps,
-            start=plan.burn_in,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        trajectory = kt.record(model, batches, path, verbose=0, **options)
     except ValueError:
-        if not recorder.diverged and weights_are_finite(model):
+        if not watch.diverged and weights_are_finite(model):
             raise
-        return None
+        trajectory = None
+    watch.diverged = watch.diverged or not weights_are_finite(model)
+    return None if watch.diverged else trajectory
 
 
 def weights_are_finite(model):

@@ -25,10 +25,9 @@ def sum_over_replicas(tensors):
 
     Under `tf.distribute` each replica holds the gradient of its share of the loss.
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    if replica_count() == 1:
         return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def replica_count():

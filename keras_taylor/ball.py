@@ -114,7 +114,9 @@ def _bound(point, value, gradient, center, radius):
 
 def _searched(passes, best, point, center, radius):
     """Returns the interval after a step towards a point, halved until F does not rise."""
-    length, lower = 1.0, best.lower_bound
+    # Along a step of no length F cannot fall: twenty passes would only say so.
+    length = 1.0 if np.any(point != best.point) else 0.0
+    lower = best.lower_bound
     while length >= SHORTEST_STEP:
         tried = best.point + length * (point - best.point)
         try:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_taylor import backend, storage
+from keras_taylor.batch import Batch
 from keras_taylor.checkpoints import CHECKPOINT, Checkpoint
-from keras_taylor.taylor_loss import Batch
 from keras_taylor.trajectory import MANIFEST, Trajectory, weight_table
 from keras_taylor.version import __version__
 from keras_taylor.weight_formats import FORMATS, WeightFormat

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_taylor.batch import Batch
 from keras_taylor.outputs import OutputLoss, is_quadratic
 from keras_taylor.scopes import Scopes
 from keras_taylor.smoothing import is_kinked
-from keras_taylor.taylor_loss import Batch
 
 # Rounds up to this size together are kept in memory rather than read again in each pass.
 CACHED_BYTES = 2**31

@@ -49,7 +49,7 @@ def by_layer(batch, displacement):
     """Returns `{layer: (units,)}`, the Taylor loss of every unit.
 
     Args:
-        batch: A `keras_taylor.taylor_loss.Batch`.
+        batch: A `keras_taylor.batch.Batch`.
         displacement: `V - W`, tensors like the weights.
     """
     shared = _through_preactivations(batch, displacement)

@@ -85,7 +85,7 @@ def test_linear_regret_is_that_of_the_tracker(recorded):
     """The tracker saw the same rounds, but for the distance after the last update."""
     trajectory, model = recorded
     rounds = Rounds(trajectory, model)
-    radius = float(model.optimizer.linear_regret("network") * 0 + 1.5)
+    radius = 1.5
     found = LinearRegret(rounds, [STEPS]).average(Part(rounds.scopes, "network"), radius, STEPS)
     again = _model()
     tracker = kt.optimizers.RegretTracker(keras.optimizers.Adam(0.02), radius=radius)
