@@ -53,10 +53,12 @@ class Settings(flags.SeedsSettings):
     strategy: str | None = None
 
     def configuration(self, experiment):
-        """What determines the results: how they are computed is no part of it."""
+        """What determines the results: how many workers compute them does not."""
         return super().configuration(experiment) | {
             "grid": list(self.learning_rates),
             "factors": list(self.factors),
+            # Under a strategy, weights start from other draws.
+            "strategy": self.strategy,
         }
 
     def rates(self, name):

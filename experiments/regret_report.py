@@ -33,7 +33,7 @@ HOW_TO_READ = {
 }
 
 
-def sections(runs, summaries, tracked_rounds, configuration, environment):
+def sections(runs, summaries, tracked_rounds):
     """Returns the sections of the report, the most important first."""
     return [
         report.Section(
@@ -72,7 +72,6 @@ def sections(runs, summaries, tracked_rounds, configuration, environment):
             table=report.Table(*tables.layer_table(summaries), text_columns=2),
         ),
         report.Section("Runs", table=report.Table(*tables.run_table(summaries))),
-        *report.provenance(configuration, environment),
     ]
 
 

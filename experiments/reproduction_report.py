@@ -118,11 +118,7 @@ def _task_sections(task, of_task):
     tuned, split = of_task["comparison"], of_task["decomposition"]
     sections = comparison_report.sections(tuned["grid"], _best(tuned), tuned["summary"])
     rounds = split["summaries"][0]["rounds"]
-    own = regret_report.sections(
-        split["runs"], split["summaries"], rounds, split["configuration"], {}
-    )
-    # Their configuration is in their own reports.
-    sections += [section for section in own if not section.names]
+    sections += regret_report.sections(split["runs"], split["summaries"], rounds)
     if "exploration" in of_task:
         explored = of_task["exploration"]
         sections += exploration_report.sections(
@@ -137,11 +133,7 @@ def _best(tuned):
 
 
 def _titled(title, sections):
-    return [
-        dataclasses.replace(section, title=f"{title}: {section.title}")
-        for section in sections
-        if section.title != "Versions and machine"
-    ]
+    return [dataclasses.replace(section, title=f"{title}: {section.title}") for section in sections]
 
 
 def _pictures(parts, shattering):

@@ -89,9 +89,10 @@ def _write(directory, runs, plan, configuration):
         _title(configuration),
         f"{plan.recorded} rounds recorded after {plan.burn_in} of burn-in, from one "
         f"initialisation, seed {configuration['seed']}.",
-        regret_report.sections(
-            runs, summaries, plan.recorded, configuration, runs[0]["environment"]
-        ),
+        [
+            *regret_report.sections(runs, summaries, plan.recorded),
+            *report.provenance(configuration, runs[0]["environment"]),
+        ],
     )
     rich.print(f"Report: {directory / 'report.html'}")
 

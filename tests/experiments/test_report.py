@@ -38,7 +38,10 @@ def page(tmp_path, make_run):
     runs = [make_run("sgd"), make_run("adam", diverged=True)]
     summaries = [summary.summarize(run, TRACKED) for run in runs]
     configuration = {"task": "digits", "optimizers": ["sgd", "adam"], "radius": None}
-    sections = regret_report.sections(runs, summaries, TRACKED, configuration, {"python": "3"})
+    sections = [
+        *regret_report.sections(runs, summaries, TRACKED),
+        *report.provenance(configuration, {"python": "3"}),
+    ]
     report.write(tmp_path / "report.html", "Title", "Lead.", sections)
     return tmp_path / "report.html"
 
