@@ -56,23 +56,43 @@ HOW_DECIDED = {
 
 
 def regret_growth(task, runs, source):
-    """Returns the evidence on C1 of a task's decompositions."""
+    """Returns the evidence on C1 of a task's decompositions: of the network, and of its layers."""
     found = []
     for number, run in enumerate(runs):
         rates = run["decomposition"].get("rates", {})
-        fixed = run["decomposition"].get("fixed_rates", {}).get("network")
-        if fixed is None or fixed["slope"] is None:
-            continue
-        text = f"slope {tables.rate(fixed)} at fixed R, {tables.rate(rates.get('network'))} else"
-        lower, upper = fixed["lower"], fixed["upper"]
-        verdict = statistics.UNDECIDED
-        if lower is not None and lower > SLOPE:
-            verdict = statistics.FAILS
-        elif upper is not None and upper <= SLOPE:
-            verdict = statistics.HOLDS
-        where = f"{source}/runs/{number}/decomposition/fixed_rates/network"
-        found.append(Evidence("C1", task, run["optimizer"], text, verdict, where))
+        fixed = run["decomposition"].get("fixed_rates", {})
+        fixed = {part: rate for part, rate in fixed.items() if rate["slope"] is not None}
+        where = f"{source}/runs/{number}/decomposition/fixed_rates"
+        if "network" in fixed:
+            rate = fixed.pop("network")
+            text = f"slope {tables.rate(rate)} at fixed R, {tables.rate(rates.get('network'))} else"
+            verdict = _growth_verdict(rate)
+            found.append(Evidence("C1", task, run["optimizer"], text, verdict, f"{where}/network"))
+        if fixed:
+            found.append(
+                Evidence("C1", task, f"{run['optimizer']}, layers", *_layers_growth(fixed), where)
+            )
     return found
+
+
+def _growth_verdict(rate):
+    if rate["lower"] is not None and rate["lower"] > SLOPE:
+        return statistics.FAILS
+    if rate["upper"] is not None and rate["upper"] <= SLOPE:
+        return statistics.HOLDS
+    return statistics.UNDECIDED
+
+
+def _layers_growth(fixed):
+    """Returns text and verdict on the growth of the regret of several layers."""
+    verdicts = [_growth_verdict(rate) for rate in fixed.values()]
+    lowest, highest = (pick(fixed, key=lambda part: fixed[part]["slope"]) for pick in (min, max))
+    ends = (
+        f"{tables.rate(fixed[part])} ({part.partition(':')[2]})"
+        for part in dict.fromkeys((lowest, highest))
+    )
+    text = f"slope {' to '.join(ends)} at fixed R: {counted(verdicts)}"
+    return text, together(verdicts)
 
 
 def explained_loss(task, summaries, source):
@@ -167,13 +187,16 @@ def table(evidence):
     rows = []
     for claim, text in CLAIMS.items():
         pieces = [piece for piece in evidence if piece.claim == claim]
-        counts = [
-            f"{sum(p.verdict == v for p in pieces)} {v}"
-            for v in dict.fromkeys(piece.verdict for piece in pieces)
-        ]
-        overall = together(piece.verdict for piece in pieces) if pieces else "not measured"
-        rows.append((claim, text, overall, ", ".join(counts) or "–"))
+        verdicts = [piece.verdict for piece in pieces]
+        overall = together(verdicts) if pieces else "not measured"
+        rows.append((claim, text, overall, counted(verdicts) or "–"))
     return header, rows
+
+
+def counted(verdicts):
+    """Returns verdicts in words, with how often each was given."""
+    verdicts = list(verdicts)
+    return ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
 
 
 def evidence_table(evidence):

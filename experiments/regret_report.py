@@ -17,10 +17,9 @@ HOW_TO_READ = {
     "log-log slope": "How fast cumulative regret grows with the number of rounds N: the "
     "guarantee is √N, a slope of 0.5; 1 is regret that does not shrink on average. Fitted over "
     "log-spaced N, without those where regret is not positive; in brackets its 95 % interval by "
-    "bootstrap over blocks of rounds. For the network, R is fixed at the distance that the whole "
-    "recording travelled; for layers and in the pictures it grows along, which adds to the slope. "
-    "In the tables of linear regret it is that one's slope, "
-    "and the error says how straight the line is.",
+    "bootstrap over blocks of rounds. R is fixed at the distance that the whole recording "
+    "travelled; in the pictures it grows along, which adds to the slope. In the tables of linear "
+    "regret it is that one's slope, and the error says how straight the line is.",
     "regret at W¹, at mean": "Average exact Taylor regret against two comparators: the weights "
     "where tracking started, and the running mean of the iterates. The first is a lower bound of "
     "average Taylor regret, which is against the best comparator in reach: that one lies between "

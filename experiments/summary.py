@@ -56,7 +56,7 @@ def whole_run(run):
     split = run["decomposition"]
     # Rows are in rising order of their rounds, so the last of a part is that of all of them.
     rows = {row["part"]: row for row in (*split.get("parts", ()), *split.get("units", ()))}
-    # The network's rate is that at one radius, which is what the guarantee is about.
+    # The guarantee is about one radius; there is none for a part that did not move.
     rates = split.get("rates", {}) | split.get("fixed_rates", {})
     return {"parts": rows, "rates": rates}
 

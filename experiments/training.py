@@ -155,7 +155,7 @@ def weights_are_finite(model):
 def decompose(
     trajectory, model, radius=None, tolerance=0.01, parts=PARTS, counts=COUNTS, max_passes=None
 ):
-    """Returns rows of the parts over N, of the network at one radius, of some units, and rates."""
+    """Returns rows of the parts over N, the same at one radius, of some units, and rates."""
     numbers = rounds.log_spaced(len(trajectory), counts, min(10, len(trajectory)))
     options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
     table = kt.decompose(trajectory, model, list(parts), rounds=numbers, **options)
@@ -165,13 +165,28 @@ def decompose(
             trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
         )
         found["units"] = units.rows
-    if "network" in parts and counts > 1:
-        # Where R grows with the distance travelled, regret grows for that alone.
-        whole = [row for row in table.rows if row["part"] == "network"][-1]["radius"]
-        options["radius"] = whole or None
-        fixed = kt.decompose(trajectory, model, "network", rounds=numbers, **options)
+    if counts > 1:
+        fixed = table if radius else _at_last_radius(table, trajectory, model, options)
         found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
     return found
+
+
+def _at_last_radius(table, trajectory, model, options):
+    """Returns a decomposition with R the distance of all rounds: elsewhere regret grows with R too.
+
+    The rows of all rounds are those of the table, where R is the same.
+    """
+    fixed = kt.Decomposition([], {})
+    numbers = sorted({row["rounds"] for row in table.rows})
+    for row in table.rows:
+        if row["rounds"] < numbers[-1] or not row["radius"]:
+            continue
+        at_one = options | {"radius": row["radius"]}
+        shorter = kt.decompose(trajectory, model, row["part"], rounds=numbers[:-1], **at_one)
+        fixed.rows += [*shorter.rows, row]
+        key = row["part"], row["rounds"]
+        fixed.regrets |= shorter.regrets | {key: table.regrets[key]}
+    return fixed
 
 
 def _rates(table):

@@ -30,6 +30,24 @@ def test_growth_is_judged_by_its_interval(rate, verdict):
     assert found.source == "source/runs/0/decomposition/fixed_rates/network"
 
 
+def test_layers_are_judged_together():
+    run = _run(0.3, 0.4, 0.5)
+    rates = {
+        f"layer:{name}": {"slope": slope, "lower": slope - 0.1, "upper": slope + 0.1}
+        for name, slope in {"low": 0.3, "between": 0.5, "high": 0.8}.items()
+    }
+    run["decomposition"]["fixed_rates"] = rates
+    (found,) = claims.regret_growth("task", [run], "source")
+    assert found.subject == "sgd, layers"
+    assert found.text == (
+        "slope 0.30 (0.20…0.40) (low) to 0.80 (0.70…0.90) (high) at fixed R: "
+        "1 holds, 1 undecided, 1 does not hold"
+    )
+    assert found.verdict == UNDECIDED
+    del rates["layer:between"], rates["layer:high"]
+    assert claims.regret_growth("task", [run], "source")[0].verdict == HOLDS
+
+
 def test_runs_without_a_rate_are_no_evidence():
     assert claims.regret_growth("task", [{"optimizer": "a", "decomposition": {}}], "s") == []
     assert claims.regret_growth("task", [_run(None, None, None)], "s") == []

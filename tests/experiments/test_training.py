@@ -128,3 +128,21 @@ def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
     )
     assert run["diverged"]
     assert run["decomposition"] == {}
+
+
+def test_regret_grows_at_one_radius_too(train):
+    parts = ("network", "layer:logits")
+    found = train(steps=60, burn_in=20, parts=parts, counts=3)["decomposition"]
+    assert list(found["fixed_rates"]) == list(found["rates"]) == list(parts)
+    last = {row["part"]: row for row in found["parts"]}
+    for row in found["fixed"]:
+        assert row["radius"] == last[row["part"]]["radius"]
+    assert [row for row in found["fixed"] if row["rounds"] == 40] == list(last.values())
+    network = [row for row in found["fixed"] if row["part"] == "network"]
+    assert [row["rounds"] for row in network] == [10, 20, 40]
+    radius = network[-1]["radius"]
+    given = train(steps=60, burn_in=20, counts=3, radius=radius)["decomposition"]
+    assert given["fixed"] == given["parts"]
+    for fixed, row in zip(network, given["fixed"], strict=True):
+        assert fixed["optimum_lower"] <= row["optimum_upper"]
+        assert row["optimum_lower"] <= fixed["optimum_upper"]
