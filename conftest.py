@@ -20,3 +20,19 @@ def _names_in_docstrings(doctest_namespace):
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def read_summaries():
+    """Reads what was written for TensorBoard: `{tag: [(step, array), ...]}`."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util import tensor_util
+
+    def read(directory):
+        events = EventAccumulator(str(directory)).Reload()
+        return {
+            tag: [(e.step, tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
+            for tag in events.Tags()["tensors"]
+        }
+
+    return read

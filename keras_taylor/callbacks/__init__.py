@@ -1,5 +1,6 @@
 """Keras callbacks that look at a run while it goes on."""
 
 from keras_taylor.callbacks.activation_recorder import ActivationRecorder
+from keras_taylor.callbacks.regret_summaries import RegretSummaries
 
-__all__ = ["ActivationRecorder"]
+__all__ = ["ActivationRecorder", "RegretSummaries"]

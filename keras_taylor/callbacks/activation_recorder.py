@@ -3,11 +3,11 @@
 import math
 import pathlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_taylor import exploration
+from keras_taylor.callbacks.cadence import Cadence
 
 MEASURES = (
     "activation_hamming",
@@ -19,7 +19,7 @@ MEASURES = (
 )
 
 
-class ActivationRecorder(keras.callbacks.Callback):
+class ActivationRecorder(Cadence):
     """Takes snapshots of the activation configurations of a probe, and logs how they change.
 
     The first snapshot is taken when training begins, the others after each epoch, or after every
@@ -62,13 +62,11 @@ class ActivationRecorder(keras.callbacks.Callback):
     """
 
     def __init__(self, probe_x, every="epoch", keep=None, log_dir=None):
-        super().__init__()
-        if every != "epoch" and not (isinstance(every, int) and every > 0):
-            raise ValueError(f"every must be 'epoch' or a positive number, received {every!r}")
+        super().__init__(every)
         if keep is not None and not (isinstance(keep, int) and keep > 0):
             raise ValueError(f"keep must be a positive number or None, received {keep!r}")
-        self._probe_x, self._every, self._keep, self._log_dir = probe_x, every, keep, log_dir
-        self._probe, self._writer, self._round = None, None, 0
+        self._probe_x, self._keep, self._log_dir = probe_x, keep, log_dir
+        self._probe, self._writer = None, None
         self.snapshots, self.steps, self.measures = [], [], {name: [] for name in MEASURES}
         self._kept_steps, self._digests = [], set()
 
@@ -79,14 +77,8 @@ class ActivationRecorder(keras.callbacks.Callback):
                 self._writer = tf.summary.create_file_writer(str(self._log_dir))
             self.take()
 
-    def on_train_batch_end(self, batch, logs=None):
-        self._round += 1
-        if self._every != "epoch" and self._round % self._every == 0:
-            self.take()
-
     def on_epoch_end(self, epoch, logs=None):
-        if self._every == "epoch":
-            self.take()
+        super().on_epoch_end(epoch, logs)
         if logs is not None:
             logs |= self.latest()
 
@@ -98,7 +90,7 @@ class ActivationRecorder(keras.callbacks.Callback):
         """Returns the measures of the latest snapshot."""
         return {name: values[-1] for name, values in self.measures.items()}
 
-    def take(self):
+    def take(self, logs=None):
         """Takes a snapshot of the present weights, as is done in `fit` by itself."""
         snapshot = self._probe.snapshot()
         self._digests |= exploration.digests(snapshot)
@@ -136,14 +128,14 @@ class ActivationRecorder(keras.callbacks.Callback):
         np.savez_compressed(pathlib.Path(path), **arrays)
 
     def _remember(self, snapshot):
-        self.steps.append(self._round)
+        self.steps.append(self.round)
         self.snapshots.append(snapshot)
-        self._kept_steps.append(self._round)
+        self._kept_steps.append(self.round)
         if self._keep is not None:
             del self.snapshots[: -self._keep], self._kept_steps[: -self._keep]
 
     def _write(self, frequency):
-        with self._writer.as_default(step=self._round):
+        with self._writer.as_default(step=self.round):
             for name, value in self.latest().items():
                 tf.summary.scalar(f"exploration/{name}", value)
             for layer, units in frequency.items():
