@@ -29,7 +29,7 @@ def read_summaries():
     from tensorboard.util import tensor_util
 
     def read(directory):
-        events = EventAccumulator(str(directory)).Reload()
+        events = EventAccumulator(str(directory), {"tensors": 0}).Reload()
         return {
             tag: [(e.step, tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
             for tag in events.Tags()["tensors"]

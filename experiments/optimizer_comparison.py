@@ -13,7 +13,8 @@ SGD, and little between them, and the best rates of the digits at the upper end 
 
 Runs are independent: `--workers` runs several on one machine, `--ray_address` on a Ray cluster
 (`pip install 'keras-taylor[cluster]'`), `--strategy` spreads each run over several devices. Writes
-`report.html`, `results.json`, `comparison.csv` and plots as PNG. Killed and run again with the same
+`report.html`, `results.json`, `comparison.csv`, plots as PNG, and `tensorboard/` with losses and
+hyperparameters. Killed and run again with the same
 `--output_dir`, it trains what is missing.
 """
 
@@ -33,6 +34,7 @@ from experiments import (
     rounds,
     tables,
     tasks,
+    tensorboard,
 )
 from experiments.errors import UsageError
 
@@ -141,6 +143,7 @@ def write(directory, grid, again, configuration):
     results.write_csv(
         directory / "comparison.csv", comparison_report.COLUMNS, map(comparison_report.row, runs)
     )
+    tensorboard.write_comparison(directory, runs)
     for name, draw in comparison_report.figures(grid, again).items():
         plots.write_png(draw(), directory / f"{name}.png")
     title = f"Tuned optimizers: {configuration['task']}"

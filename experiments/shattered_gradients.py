@@ -18,6 +18,7 @@ Writes `report.html`, `results.json`, `shattering.csv` and plots as PNG. Run aga
 import dataclasses
 import itertools
 import pathlib
+import time
 
 import rich
 import tqdm
@@ -77,10 +78,12 @@ def main(settings):
 def _run(directory, x, settings, kind, depth, seed):
     path = directory / "runs" / f"{kind.replace(' ', '_')}_{depth}_{seed}.json"
     if not path.exists():
+        start = time.perf_counter()
         run = shattering_runs.measure(
             kind, depth, seed, x, settings.width, settings.lines, settings.points
         )
-        results.write_json(path, run | {"environment": results.environment()})
+        seconds = {"seconds": time.perf_counter() - start}
+        results.write_json(path, run | seconds | {"environment": results.environment()})
     return results.read_json(path)
 
 

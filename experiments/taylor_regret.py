@@ -11,8 +11,9 @@ On two cores the digits take a little over a minute, the autoencoder some minute
 optimizer, most of them for its layers. Expect SGD with a higher optimum and more regret than
 RMSprop and Adam: plain steps leave more on the table and see worse landscapes.
 
-Writes `report.html` (start there), `results.json`, `decomposition.csv`, `linear_regret.csv` and
-plots as PNG. Run again with the same `--output_dir`, it skips the optimizers that are done.
+Writes `report.html` (start there), `results.json`, `decomposition.csv`, `linear_regret.csv`, plots
+as PNG, and `tensorboard/`, while it trains. Run again with the same `--output_dir`, it skips the
+optimizers that are done.
 """
 
 import functools
@@ -28,6 +29,7 @@ from experiments import (
     summary,
     tables,
     tasks,
+    tensorboard,
     training,
 )
 from keras_taylor import decomposition
@@ -73,7 +75,7 @@ def _run(directory, choice, train):
     if path.exists():
         rich.print(f"{choice.label}: already in {path}, skipped")
     else:
-        run = train(choice, path=trajectory)
+        run = train(choice, path=trajectory, log_dir=directory / tensorboard.DIRECTORY / name)
         results.write_json(path, run | {"environment": results.environment()})
     return results.read_json(path)
 

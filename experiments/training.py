@@ -9,7 +9,7 @@ import numpy as np
 import tqdm
 
 import keras_taylor as kt
-from experiments import recording, rounds, tasks
+from experiments import recording, rounds, tasks, tensorboard
 from keras_taylor.scopes import Scopes
 
 # What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
@@ -18,6 +18,8 @@ COMPARATORS = {"initial": "initial", "average": "average"}
 PARTS, COUNTS = ("network", "layers"), 5
 # Units of each layer that are decomposed, evenly spread.
 UNITS = 2
+# How often a run writes for TensorBoard.
+SUMMARIES = 50
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -70,6 +72,7 @@ def train(
     counts=COUNTS,
     max_passes=None,
     keep=False,
+    log_dir=None,
 ):
     """Trains a new model of the task; returns what its tracker read and its decomposition.
 
@@ -88,6 +91,7 @@ def train(
         counts: How many numbers of rounds to decompose, log-spaced.
         max_passes: Most passes of a solve.
         keep: Whether the recorded rounds stay when they are decomposed.
+        log_dir: A directory for TensorBoard, or `None`; what lies there is removed.
 
     Returns:
         A dictionary of numbers and lists; see `experiments.recording.RegretRecorder.series` and
@@ -102,11 +106,14 @@ def train(
     bar = ProgressBar(f"{choice.label:>12}", plan.steps)
     start = time.perf_counter()
     batches = tasks.batches(task, examples, seed).repeat()
-    trajectory = record(model, batches, path, plan, recorder, [means, bar])
+    watching = [means, bar, *_summaries(log_dir, choice, seed, plan)]
+    trajectory = record(model, batches, path, plan, recorder, watching)
     trained = time.perf_counter()
     split = {}
     if trajectory is not None:
         split = decompose(trajectory, model, radius, tolerance, parts, counts, max_passes)
+        if log_dir is not None:
+            tensorboard.write_decomposition(log_dir, split["parts"])
     if not keep:
         shutil.rmtree(path, ignore_errors=True)
     return {
@@ -120,6 +127,15 @@ def train(
         "decomposition": split,
         **recorder.series(),
     }
+
+
+def _summaries(log_dir, choice, seed, plan):
+    if log_dir is None:
+        return []
+    shutil.rmtree(log_dir, ignore_errors=True)
+    values = {"optimizer": choice.label, "learning_rate": choice.learning_rate, "seed": seed}
+    every = max(1, plan.steps // SUMMARIES)
+    return [kt.callbacks.RegretSummaries(log_dir, every), tensorboard.session(log_dir, values)]
 
 
 def record(model, batches, path, plan, watch, callbacks):
@@ -158,7 +174,9 @@ def decompose(
     """Returns rows of the parts over N, the same at one radius, of some units, and rates."""
     numbers = rounds.log_spaced(len(trajectory), counts, min(10, len(trajectory)))
     options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
-    table = kt.decompose(trajectory, model, list(parts), rounds=numbers, **options)
+    # At one radius too: elsewhere regret grows with R as well.
+    radii = {"radius": [radius, radius or "last"]}
+    table, fixed = kt.decompose(trajectory, model, list(parts), numbers, **options | radii)
     found = {"parts": table.rows, "rates": _rates(table), "units": []}
     if "layers" in parts:
         units = kt.decompose(
@@ -166,27 +184,8 @@ def decompose(
         )
         found["units"] = units.rows
     if counts > 1:
-        fixed = table if radius else _at_last_radius(table, trajectory, model, options)
         found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
     return found
-
-
-def _at_last_radius(table, trajectory, model, options):
-    """Returns a decomposition with R the distance of all rounds: elsewhere regret grows with R too.
-
-    The rows of all rounds are those of the table, where R is the same.
-    """
-    fixed = kt.Decomposition([], {})
-    numbers = sorted({row["rounds"] for row in table.rows})
-    for row in table.rows:
-        if row["rounds"] < numbers[-1] or not row["radius"]:
-            continue
-        at_one = options | {"radius": row["radius"]}
-        shorter = kt.decompose(trajectory, model, row["part"], rounds=numbers[:-1], **at_one)
-        fixed.rows += [*shorter.rows, row]
-        key = row["part"], row["rounds"]
-        fixed.regrets |= shorter.regrets | {key: table.regrets[key]}
-    return fixed
 
 
 def _rates(table):

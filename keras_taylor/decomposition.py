@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from scipy import stats
 
-from keras_taylor.optimum import Solver, check_positive
+from keras_taylor.optimum import Solver, check_positive, check_radii
 from keras_taylor.streaming import LinearRegret, Rounds
 
 FIRST, MOST_COUNTS = 10, 8
+LAST = "last"
 LEAST_POINTS, RESAMPLES = 3, 2000
 
 COLUMNS = (
@@ -131,14 +132,16 @@ def decompose(
             these.
         rounds: Numbers N of recorded rounds, at least 2; by default at most eight, evenly spread
             over their logarithms from 10 on.
-        radius: R, or `None` for the largest distance that the part travelled in the N rounds.
+        radius: R, or `None` for the largest distance that the part travelled in the N rounds, or
+            `"last"` for that of the most rounds, which is the same for all N; or a list of these.
         tolerance: The gap to reach, relative to the value.
-        max_passes: The most passes for each solve.
+        max_passes: The most passes for each solve, which is for all radii.
         loss: A Keras loss; `None` for the compiled one.
         verbose: 0 for no progress.
 
     Returns:
-        A `Decomposition`; its rows have averages over rounds, in units of the loss.
+        A `Decomposition`, or a list of them for a list of radii; rows have averages over rounds, in
+        units of the loss.
 
     Raises:
         ValueError: as `taylor_optimum`, or if a number of rounds is not between 2 and the length
@@ -157,8 +160,9 @@ def decompose(
     ([5, 20], True)
     """
     check_positive("tolerance", tolerance)
-    if radius is not None:
-        check_positive("radius", radius)
+    several = isinstance(radius, (list, tuple))
+    radii = list(radius) if several else [radius]
+    check_radii(radii, words=(LAST,))
     data = Rounds(trajectory, model, loss)
     counts = _checked_counts(rounds, len(data))
     names = _names(data, scope)
@@ -169,21 +173,28 @@ def decompose(
         unit_name="solve",
         stateful_metrics=["average_loss", "optimum_lower", "optimum_upper"],
     )
-    table = Decomposition([], {})
+    tables = [Decomposition([], {}) for _ in radii]
     for name in names:
-        solver, found = Solver(data, name), None
+        solver, start = Solver(data, name), None
+        last = data.travelled(solver.part, counts[-1])
+        at = [last if each == LAST else each for each in radii]
         for count in counts:
-            start = found and found.comparator
-            (found,) = solver.solve([radius], tolerance, max_passes, start, 0, count)
-            row = _row(found, count, linear.average(solver.part, found.radius, count))
-            table.rows.append(row)
-            losses = solver.problem.losses(solver.part.vector(found.comparator))
-            table.regrets[name, count] = data.losses(count) - losses
-            shown = [(key, row[key]) for key in bar.stateful_metrics]
-            bar.update(len(table.rows), values=shown)
+            found = solver.solve(at, tolerance, max_passes, start, 0, count)
+            start = found[0].comparator
+            for table, optimum in zip(tables, found, strict=True):
+                _add(table, optimum, count, solver, linear)
+            shown = [(key, tables[0].rows[-1][key]) for key in bar.stateful_metrics]
+            bar.update(len(tables[0].rows), values=shown)
             if solver.interrupted:
-                return table
-    return table
+                return tables if several else tables[0]
+    return tables if several else tables[0]
+
+
+def _add(table, optimum, count, solver, linear):
+    part = solver.part
+    table.rows.append(_row(optimum, count, linear.average(part, optimum.radius, count)))
+    losses = solver.problem.losses(part.vector(optimum.comparator))
+    table.regrets[part.name, count] = solver.rounds.losses(count) - losses
 
 
 def _row(found, count, linear_regret):

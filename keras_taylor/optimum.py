@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 
 import keras
 
@@ -91,11 +92,7 @@ def taylor_optimum(
     check_positive("tolerance", tolerance)
     several = isinstance(radius, (list, tuple))
     radii = list(radius) if several else [radius]
-    if not radii:
-        raise ValueError("radius is an empty list: expected at least one radius")
-    for each in radii:
-        if each is not None:
-            check_positive("radius", each)
+    check_radii(radii)
     rounds = Rounds(trajectory, model, loss)
     names = [f"layer:{layer}" for layer in rounds.scopes.layers] if scope == "layers" else [scope]
     solved = {}
@@ -155,7 +152,10 @@ class Solver:
         )
         passes = Passes(self.problem, max_passes, lambda *seen: _show(bar, *seen))
         with self.rounds.trajectory.damage_told():
-            found = self._minimize(passes, radii, tolerance, start)
+            # Each radius once.
+            different = list(dict.fromkeys(radii))
+            intervals = self._minimize(passes, different, tolerance, start)
+            found = [intervals[different.index(radius)] for radius in radii]
         self.interrupted = passes.interrupted
         if verbose:
             print()
@@ -192,7 +192,16 @@ def _show(bar, count, best):
     bar.update(count, values=[(name, value) for name, value in values if math.isfinite(value)])
 
 
+def check_radii(radii, words=()):
+    """Raises a ValueError unless there are radii, all positive numbers, `None` or of the words."""
+    if not radii:
+        raise ValueError("radius is an empty list: expected at least one radius")
+    for radius in radii:
+        if radius is not None and radius not in words:
+            check_positive("radius", radius)
+
+
 def check_positive(name, value):
     """Raises a ValueError unless a value is a positive number."""
-    if not 0 < value < math.inf:
+    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
         raise ValueError(f"{name} must be a positive number, received {value!r}")

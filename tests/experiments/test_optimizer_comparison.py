@@ -51,6 +51,8 @@ def test_results_are_complete(finished):
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == comparison_report.COLUMNS
     assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
+    logs = {path.name for path in (directory / "tensorboard").iterdir() if path.is_dir()}
+    assert logs == {path.stem for path in (directory / "runs").iterdir()}
     for name in ("loss", "sensitivity"):
         assert (directory / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "All rates" in (directory / "report.html").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ def _modified(directory):
     return {path: path.stat().st_mtime_ns for path in (directory / "runs").iterdir()}
 
 
-def test_results_are_complete(settings, capsys):
+def test_results_are_complete(settings, capsys, read_summaries):
     whole = dataclasses.replace(settings, parts=("network", "layers"), counts=3)
     directory = taylor_regret.main(whole)
     found = _strict_json(directory / "results.json")
@@ -42,6 +42,16 @@ def test_results_are_complete(settings, capsys):
         bound = item["average_loss"] - item["network"]["average_linear_regret"]
         assert item["network"]["optimum_lower_bound"] == pytest.approx(bound, rel=1e-3, abs=1e-4)
     _check_decomposition(found)
+    summaries = read_summaries(directory / "tensorboard" / "adam_0.002")
+    assert {
+        "_hparams_/session_start_info",
+        "regret/linear_regret",
+        "unit_linear_regret/logits",
+        "epoch/taylor_regret_initial",
+        "decomposition_optimum_lower/network",
+    } < set(summaries)
+    steps = [step for step, _ in summaries["regret/linear_regret"]]
+    assert steps == [*range(1, 5), *range(6, 41)], "tracking starts anew after the burn-in"
     assert not (directory / "trajectories" / "sgd").exists()
     with (directory / "decomposition.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -112,6 +112,28 @@ def test_default_rounds_are_log_spaced(recorded):
     assert len(counts) == 8
 
 
+def test_several_radii(recorded, table):
+    options = {"tolerance": 1e-3, "rounds": [5, 12, 25, STEPS], "verbose": 0}
+    scope = ["network", "layer:last"]
+    travelled, last, given = kt.decompose(*recorded, scope, radius=[None, "last", 0.5], **options)
+    alone = {(row["part"], row["rounds"]): row for row in table.rows}
+    for rows in zip(travelled.rows, last.rows, given.rows, strict=True):
+        row, at_last, at_given = rows
+        whole = alone[row["part"], STEPS]
+        assert row["radius"] == alone[row["part"], row["rounds"]]["radius"]
+        assert (at_last["radius"], at_given["radius"]) == (whole["radius"], 0.5)
+        for found in rows:
+            assert found["converged"]
+            assert found["optimum_lower"] <= found["optimum_upper"]
+        assert at_last["optimum_lower"] <= row["optimum_upper"], "the larger ball has the lower one"
+    assert last.rows[3]["optimum_upper"] == travelled.rows[3]["optimum_upper"]
+    assert set(last.regrets) == set(travelled.regrets)
+    (only,) = kt.decompose(*recorded, "network", radius=["last"], **options)
+    for row, found in zip(last.rows, only.rows, strict=False):
+        assert found["optimum_lower"] <= row["optimum_upper"]
+        assert row["optimum_lower"] <= found["optimum_upper"]
+
+
 def test_progress_is_shown(recorded, capsys):
     kt.decompose(*recorded, "layer:last", rounds=[STEPS], verbose=1)
     assert "optimum_upper" in capsys.readouterr().out
@@ -135,6 +157,8 @@ def test_parts_that_stand_still_have_no_regret(tmp_path):
         ({"rounds": []}, "from 2 to 40"),
         ({"tolerance": 0}, "tolerance must be"),
         ({"radius": -1.0}, "radius must be"),
+        ({"radius": "first"}, "radius must be a positive number, received 'first'"),
+        ({"radius": []}, "radius is an empty list"),
         ({"scope": "nope"}, "unknown scope"),
     ],
 )

@@ -1,0 +1,69 @@
+"""What `tensorboard --logdir=<output_dir>/tensorboard` shows of the experiments.
+
+Training under a tracker writes while it goes on (`keras_taylor.callbacks.RegretSummaries`); what is
+known only afterwards is written here. Each run has a directory, and its hyperparameters.
+"""
+
+import shutil
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+DIRECTORY = "tensorboard"
+HYPERPARAMETERS = ("task", "optimizer", "learning_rate", "seed")
+FINAL_LOSS = "final_loss"
+SPLIT = ("average_loss", "optimum_lower", "optimum_upper", "regret_lower", "regret_upper")
+
+
+def write_comparison(directory, runs):
+    """Writes the losses of a comparison's runs, and the table of their hyperparameters, anew.
+
+    Args:
+        directory: The directory of the results.
+        runs: The runs, as `experiments.comparison_runs.train` returns them.
+    """
+    logs = directory / DIRECTORY
+    shutil.rmtree(logs, ignore_errors=True)
+    with _writer(logs).as_default(step=0):
+        hparams.hparams_config(
+            hparams=[hparams.HParam(name) for name in HYPERPARAMETERS],
+            metrics=[hparams.Metric(FINAL_LOSS, display_name="final loss")],
+        )
+    for run in runs:
+        name = f"{run['optimizer']}_{run['learning_rate']:.3g}_{run['seed']}"
+        with _writer(logs / name).as_default():
+            _write_run(run)
+
+
+def _write_run(run):
+    hparams.hparams({name: run[name] for name in HYPERPARAMETERS})
+    for step, loss in zip(run["loss_rounds"], run["losses"], strict=True):
+        if loss is not None:
+            tf.summary.scalar("loss", loss, step=step)
+    if run["final_loss"] is not None:
+        tf.summary.scalar(FINAL_LOSS, run["final_loss"], step=run["steps"])
+    for name, value in run["metrics"].items():
+        tf.summary.scalar(f"final_{name}", value, step=run["steps"])
+
+
+def write_decomposition(log_dir, rows):
+    """Writes optimum and regret, as certified intervals, over the number of rounds.
+
+    Args:
+        log_dir: The directory of the run.
+        rows: Rows of a decomposition.
+    """
+    with _writer(log_dir).as_default():
+        for row in rows:
+            for name in SPLIT:
+                tag = f"decomposition_{name}/{row['part']}"
+                tf.summary.scalar(tag, row[name], step=row["rounds"])
+
+
+def session(log_dir, values):
+    """Returns a callback that writes a run's hyperparameters, and whether it ended well."""
+    return hparams.KerasCallback(str(log_dir), values)
+
+
+def _writer(directory):
+    return tf.summary.create_file_writer(str(directory))
