@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import plots, statistics
+from experiments import plot_data, plots, statistics
 from keras_taylor import shattering
 
 
@@ -35,8 +35,7 @@ def curves_figure(runs, places, read, title, label, theme="light", log=False):
 def draw_band(axes, index, theme, label, x, curves):
     """Draws the mean of curves and, from two of them on, its 95 % interval."""
     mean, lower, upper = shattering.band(curves)
-    plots.line(axes, index, theme, label, x, mean)
-    axes.fill_between(x, lower, upper, color=axes.lines[-1].get_color(), alpha=0.2, lw=0)
+    plots.line(axes, index, theme, label, x, mean, lower, upper)
 
 
 def scatter_figure(summaries, x, y, theme="light"):
@@ -60,6 +59,12 @@ def scatter_figure(summaries, x, y, theme="light"):
             color=plots.colour(index, theme),
             label=optimizer,
         )
+        ends = {
+            f"{name}_{end}": [getattr(found, end)]
+            for name, found in {"x": across, "y": up}.items()
+            for end in ("lower", "upper")
+        }
+        plot_data.keep(axes, optimizer, [across.value], [up.value], **ends)
     axes.set(title=f"{y} against {x}", xlabel=x, ylabel=y)
     return plots.finished(drawing, theme)
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib import figure
 
-from experiments import summary
+from experiments import plot_data, summary
 
 # Told apart with every common kind of colour blindness, on white and on dark grey.
 COLOURS = {
@@ -115,6 +115,10 @@ def _draw_bars(axes, summaries, part, theme):
         )
         ends = row["optimum_lower"], row["optimum_upper"]
         axes.plot([place, place], ends, color=INK[theme], lw=3, solid_capstyle="butt")
+        for name in ("optimum", "regret"):
+            lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
+            shown = upper if name == "optimum" else lower
+            plot_data.keep(axes, name, [_label(item)], [shown], y_lower=[lower], y_upper=[upper])
     axes.set_xticks(range(len(summaries)), [_label(item) for item in summaries])
     axes.set(title=_title(part), ylabel="average loss")
 
@@ -127,13 +131,12 @@ def _draw_growth(axes, runs, part, theme):
             key: _positive([row[key] * row["rounds"] for row in rows])
             for key in ("regret_lower", "regret_upper", "linear_regret")
         }
-        line(axes, index, theme, _label(run), counts, values["regret_lower"])
-        colour = axes.lines[-1].get_color()
+        lower, upper = values["regret_lower"], values["regret_upper"]
+        line(axes, index, theme, _label(run), counts, lower, lower, upper)
         axes.lines[-1].set_marker("o")
-        axes.fill_between(
-            counts, values["regret_lower"], values["regret_upper"], color=colour, alpha=0.3, lw=0
-        )
-        axes.plot(counts, values["linear_regret"], color=colour, lw=0.8, ls=":")
+        linear = values["linear_regret"]
+        axes.plot(counts, linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
+        plot_data.keep(axes, f"{_label(run)}, linear regret", counts, linear)
     axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
     _finish_logarithmic(axes, theme)
 
@@ -186,9 +189,13 @@ def colour(index, theme):
     return COLOURS[theme][index % len(COLOURS[theme])]
 
 
-def line(axes, index, theme, label, x, y):
-    """Draws a line in the colour and style of its number."""
-    axes.plot(x, y, color=colour(index, theme), ls=LINES[index % len(LINES)], lw=1.8, label=label)
+def line(axes, index, theme, label, x, y, lower=None, upper=None):
+    """Draws a line in the colour and style of its number, with a band where its ends are given."""
+    shade = colour(index, theme)
+    axes.plot(x, y, color=shade, ls=LINES[index % len(LINES)], lw=1.8, label=label)
+    if lower is not None:
+        axes.fill_between(x, lower, upper, color=shade, alpha=0.2, lw=0)
+    plot_data.keep(axes, label, x, y, y_lower=lower, y_upper=upper)
 
 
 def subplots(count, theme):

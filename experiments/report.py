@@ -5,7 +5,7 @@ import pathlib
 
 import jinja2
 
-from experiments import plots, results
+from experiments import plot_data, plots, results
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -21,11 +21,12 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure in both themes as data URIs, and what it shows in words."""
+    """A figure in both themes and its numbers as CSV, as data URIs, and what it shows in words."""
 
     description: str
     light: str
     dark: str
+    data: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ def _text(value):
 
 def picture(description, draw):
     """Returns the `Picture` of a figure that `draw(theme)` draws."""
-    return Picture(description, *(plots.data_uri(draw(theme)) for theme in ("light", "dark")))
+    drawn = [draw(theme) for theme in ("light", "dark")]
+    return Picture(description, *map(plots.data_uri, drawn), plot_data.csv_uri(drawn[0]))
 
 
 def write(path, title, lead, sections):

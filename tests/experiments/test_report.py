@@ -48,7 +48,8 @@ def page(tmp_path, make_run):
 
 def test_refers_to_nothing_outside(page):
     references = parsed(page).references
-    assert len(references) == 1 + 2 * (2 + 2 + 2 + 2 + 2)
+    # An icon, and of each picture two themes and its data.
+    assert len(references) == 1 + 3 * (2 + 2 + 2 + 2 + 2)
     assert all(reference.startswith("data:") for reference in references)
     assert "@import" not in page.read_text()
     assert "url(" not in page.read_text()
