@@ -12,8 +12,8 @@ On two cores the digits take two minutes for five optimizers and three seeds, th
 eight. Expect RMS-normalised SGD, RMSprop and Adam to switch more rectifiers than plain SGD on the
 digits, and fewer on the autoencoder; with five optimizers, a rank correlation says little.
 
-Writes `report.html`, `results.json`, `exploration.csv` and plots as PNG. Run again with the same
-`--output_dir`, it skips the runs that are done.
+Writes `report.html`, `results.json`, `exploration.csv`, plots as PNG, and `tensorboard/`, while it
+trains. Run again with the same `--output_dir`, it skips the runs that are done.
 """
 
 import rich
@@ -27,6 +27,7 @@ from experiments import (
     results,
     tables,
     tasks,
+    tensorboard,
     training,
 )
 
@@ -67,6 +68,7 @@ def _run(directory, task, examples, choice, seed, plan, settings):
             path=directory / "trajectories" / name,
             tolerance=settings.tolerance,
             max_passes=settings.max_passes,
+            log_dir=directory / tensorboard.DIRECTORY / name,
         )
         results.write_json(path, run | {"environment": results.environment()})
     return results.read_json(path)

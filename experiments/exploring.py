@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import keras_taylor as kt
-from experiments import tasks
+from experiments import tasks, tensorboard
 from experiments.training import MeanLogs, ProgressBar, record
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
@@ -38,7 +38,9 @@ def probe(task, examples, count=PROBE):
     return task.to_pair(batch)[0].numpy()
 
 
-def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_passes=None):
+def explore(
+    task, examples, choice, seed, *, plan, path, tolerance=0.01, max_passes=None, log_dir=None
+):
     """Trains a new model of the task; returns measures over training, loss, optimum and regret.
 
     Args:
@@ -50,13 +52,15 @@ def explore(task, examples, choice, seed, *, plan, path, tolerance=0.01, max_pas
         path: A directory for the recorded rounds, removed in the end.
         tolerance: Gap of the optimum, relative to the value.
         max_passes: Most passes of its solve.
+        log_dir: A directory for TensorBoard, or `None`; what lies there is removed.
     """
     keras.utils.set_random_seed(seed)
     model = task.build_model()
     tracker = kt.optimizers.RegretTracker(choice.build(), track_snr=True)
     model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
     every = max(1, plan.steps // SNAPSHOTS)
-    recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every)
+    tensorboard.clear(log_dir)
+    recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every, log_dir=log_dir)
     curve, means = LossCurve(), MeanLogs(plan.burn_in)
     callbacks = [recorder, means, ProgressBar(f"{choice.label} {seed}", plan.steps)]
     start = time.perf_counter()

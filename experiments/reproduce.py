@@ -13,8 +13,8 @@ not been run to its end yet and may take an hour. Expect the decomposition to te
 differ, rectifiers to shatter with depth, and regret that grows faster than the square root of N.
 
 Writes `report.html` (start there), `report.md`, `results.json` and, below, the directory of each
-experiment. Killed and run again, it goes on where it stopped. `--report_only` makes the report of
-finished results again, without training.
+experiment, with logs that `tensorboard --logdir=<output_dir>` shows. Killed and run again, it goes
+on where it stopped. `--report_only` makes the report of finished results again, without training.
 """
 
 import dataclasses

@@ -36,6 +36,21 @@ def evidence_of(parts, shattering):
     return sorted(found, key=lambda piece: piece.claim)
 
 
+def seconds_of(parts, shattering):
+    """Returns how long the runs of each experiment took, and all together, without pauses."""
+    found = {}
+    for task, of_task in parts.items():
+        for name, experiment in of_task.items():
+            # A tuned rate's first seed is in the grid too: `runs` has each once.
+            found[f"{task}, {name}"] = sum(map(_run_seconds, experiment["runs"]))
+    found["shattering"] = sum(map(_run_seconds, shattering["runs"]))
+    return found | {"together": sum(found.values())}
+
+
+def _run_seconds(run):
+    return run["seconds"] if "seconds" in run else run["wall_seconds"] + run["solve_seconds"]
+
+
 def write(directory, parts, shattering, configuration):
     """Writes report, results and Markdown, and prints the claim table.
 
@@ -44,11 +59,13 @@ def write(directory, parts, shattering, configuration):
     """
     evidence = evidence_of(parts, shattering)
     environment = shattering["runs"][0]["environment"]
+    seconds = seconds_of(parts, shattering)
     results.write_json(
         directory / "results.json",
         {
             "configuration": configuration,
             "environment": environment,
+            "seconds": seconds,
             "claims": [
                 dict(zip(("claim", "says", "verdict", "evidence"), row, strict=True))
                 for row in claims.table(evidence)[1]
@@ -64,6 +81,9 @@ def write(directory, parts, shattering, configuration):
             shattering_report.sections(
                 shattering["runs"], shattering_report.summarize(shattering["runs"])
             ),
+        ),
+        report.Section(
+            "Time", names={name: f"{value / 60:.1f} minutes" for name, value in seconds.items()}
         ),
         *report.provenance(_short(configuration), environment),
     ]

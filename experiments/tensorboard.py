@@ -23,7 +23,7 @@ def write_comparison(directory, runs):
         runs: The runs, as `experiments.comparison_runs.train` returns them.
     """
     logs = directory / DIRECTORY
-    shutil.rmtree(logs, ignore_errors=True)
+    clear(logs)
     with _writer(logs).as_default(step=0):
         hparams.hparams_config(
             hparams=[hparams.HParam(name) for name in HYPERPARAMETERS],
@@ -58,6 +58,12 @@ def write_decomposition(log_dir, rows):
             for name in SPLIT:
                 tag = f"decomposition_{name}/{row['part']}"
                 tf.summary.scalar(tag, row[name], step=row["rounds"])
+
+
+def clear(log_dir):
+    """Removes what an interrupted run left; `None` is no directory."""
+    if log_dir is not None:
+        shutil.rmtree(log_dir, ignore_errors=True)
 
 
 def session(log_dir, values):

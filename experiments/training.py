@@ -132,7 +132,7 @@ def train(
 def _summaries(log_dir, choice, seed, plan):
     if log_dir is None:
         return []
-    shutil.rmtree(log_dir, ignore_errors=True)
+    tensorboard.clear(log_dir)
     values = {"optimizer": choice.label, "learning_rate": choice.learning_rate, "seed": seed}
     every = max(1, plan.steps // SUMMARIES)
     return [kt.callbacks.RegretSummaries(log_dir, every), tensorboard.session(log_dir, values)]

@@ -75,6 +75,15 @@ def test_each_piece_of_evidence_can_be_traced(finished):
         assert value
 
 
+def test_report_says_how_long_it_took(finished):
+    seconds = json.loads((finished.directory / "results.json").read_text())["seconds"]
+    names = [f"digits_classifier, {n}" for n in ("comparison", "decomposition", "exploration")]
+    assert list(seconds) == [*names, "shattering", "together"]
+    assert all(value > 0 for value in seconds.values())
+    assert seconds.pop("together") == pytest.approx(sum(seconds.values()))
+    assert "minutes" in (finished.directory / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_run_again_it_trains_nothing(finished):
     runs = list(finished.directory.rglob("runs/*.json"))
