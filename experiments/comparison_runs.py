@@ -8,20 +8,14 @@ import time
 import joblib
 import keras
 import numpy as np
-import tensorflow as tf
 import tqdm
 
-from experiments import exploring, optimizers, results, tasks
+from experiments import exploring, optimizers, results, strategies, tasks
 from experiments.errors import UsageError
 from experiments.training import weights_are_finite
 
 # The share of a run at its end over which the final loss is the mean.
 LAST_SHARE = 0.1
-STRATEGIES = {
-    "mirrored": tf.distribute.MirroredStrategy,
-    "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
-    "tpu": lambda: tf.distribute.TPUStrategy(tf.distribute.cluster_resolver.TPUClusterResolver()),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +38,20 @@ class Run:
 
 def train(run):
     """Trains a run and returns its losses and metrics; a run that diverges is a result too."""
+    strategy = strategies.get(run.strategy)
     task = tasks.get(run.task)
-    # First: the order of the data follows from it too.
+    # Before the data are read: the order of the data follows from it too.
     keras.utils.set_random_seed(run.seed)
     batches = tasks.batches(task, examples_of(run.task, run.data_dir), run.seed).repeat()
     start = time.perf_counter()
-    with _scope(run.strategy):
+    with strategy.scope():
         model = task.build_model()
         optimizer = optimizers.Choice(run.optimizer, run.learning_rate).build()
         model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
     curve = Curve(run.steps)
-    model.fit(batches, steps_per_epoch=run.steps, shuffle=False, verbose=0, callbacks=[curve])
+    options = {"steps_per_epoch": run.steps, "shuffle": False, "verbose": 0}
+    with strategies.mistakes_told():
+        model.fit(batches, callbacks=[curve], **options)
     curve.diverged = curve.diverged or not weights_are_finite(model)
     rounds, losses = curve.windows()
     return {
@@ -168,17 +165,6 @@ def _on_cluster(todo, directory, address):
     while waiting:
         done, waiting = ray.wait(waiting)
         yield from ray.get(done)
-
-
-def _scope(strategy):
-    if strategy is None:
-        return tf.distribute.get_strategy().scope()
-    return _strategy(strategy).scope()
-
-
-@functools.cache
-def _strategy(name):
-    return STRATEGIES[name]()
 
 
 @functools.lru_cache(maxsize=1)

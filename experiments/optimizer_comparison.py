@@ -32,6 +32,7 @@ from experiments import (
     report,
     results,
     rounds,
+    strategies,
     tables,
     tasks,
     tensorboard,
@@ -73,6 +74,7 @@ class Settings(flags.SeedsSettings):
 
 def main(settings):
     """Trains all runs and writes all results; returns their directory."""
+    strategies.get(settings.strategy)
     configuration = settings.configuration(EXPERIMENT)
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     how = {"workers": settings.workers, "ray_address": settings.ray_address}
@@ -174,8 +176,8 @@ def check(settings):
         raise UsageError(f"--learning_rates={settings.learning_rates}: expected positive numbers")
     if settings.workers < 1:
         raise UsageError(f"--workers={settings.workers}: expected at least 1")
-    if settings.strategy is not None and settings.strategy not in comparison_runs.STRATEGIES:
-        known = ", ".join(comparison_runs.STRATEGIES)
+    if settings.strategy is not None and settings.strategy not in strategies.STRATEGIES:
+        known = ", ".join(strategies.STRATEGIES)
         raise UsageError(f"--strategy={settings.strategy}: expected one of {known}")
     return settings
 
@@ -211,7 +213,7 @@ def define_flags():
     absl_flags.DEFINE_integer("workers", 1, "Processes that train at once on this machine.")
     absl_flags.DEFINE_string("ray_address", None, "Address of a Ray cluster to train on.")
     absl_flags.DEFINE_string(
-        "strategy", None, f"Devices of each run: {', '.join(comparison_runs.STRATEGIES)}."
+        "strategy", None, f"Devices of each run: {', '.join(strategies.STRATEGIES)}."
     )
 
 

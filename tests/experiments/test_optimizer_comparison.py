@@ -117,17 +117,6 @@ def test_no_rate_is_best_where_all_diverged():
     assert optimizer_comparison.best_rates(runs) == {"sgd": None}
 
 
-def test_one_run_over_several_devices(data_dir, tmp_path):
-    """Here one; weights start from other draws under a strategy, so the losses are near only."""
-    task = {"task": "digits_classifier", "optimizer": "sgd", "learning_rate": 0.1, "seed": 0}
-    plain = comparison_runs.train(comparison_runs.Run(**task, steps=5, data_dir=data_dir))
-    spread = comparison_runs.train(
-        comparison_runs.Run(**task, steps=5, data_dir=data_dir, strategy="mirrored")
-    )
-    assert spread["losses"][0] == pytest.approx(plain["losses"][0], rel=0.3)
-    assert spread["final_loss"] < spread["losses"][0]
-
-
 @pytest.mark.slow
 def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
     cluster_utils = pytest.importorskip("ray.cluster_utils")
