@@ -113,15 +113,37 @@ class Batch:
         with self.differentiable():
             outputs, points, (tangent, along) = self.expand([part, direction])
         moved = [point + step for point, step in zip(points, tangent, strict=True)]
+        return self.pull(points, self._bent(outputs, moved, along))
+
+    def curvature_sample(self, seed):
+        """Returns a random list like the weights whose covariance is about the curvature at W.
+
+        It is `J^T v` with v, for each example, the curvature H of the loss in its outputs times
+        normal noise, scaled. The covariance of v has the trace of H, and is H where that is a
+        multiple of a projection: for squared error, and for two classes.
+
+        Args:
+            seed: A scalar integer tensor.
+        """
+        with self.differentiable():
+            points = self.forward()
+        noise = [
+            tf.random.stateless_normal(tf.shape(point), (seed, number), dtype=point.dtype)
+            for number, point in enumerate(points)
+        ]
+        bent = self._bent(self._run[0], points, noise)
+        return self.pull(points, [_rescaled(b, n) for b, n in zip(bent, noise, strict=True)])
+
+    def _bent(self, outputs, points, along):
+        """Returns the Hessian of the loss in the points, times a list like these."""
         with tf.GradientTape() as outer:
-            outer.watch(moved)
+            outer.watch(points)
             with tf.GradientTape() as inner:
-                inner.watch(moved)
-                value = self.output_loss(self.y, outputs, moved, self.sample_weight)
-            slopes = expansion.gradients(inner, value, moved)
+                inner.watch(points)
+                value = self.output_loss(self.y, outputs, points, self.sample_weight)
+            slopes = expansion.gradients(inner, value, points)
             slope = sum(ops.sum(s * step) for s, step in zip(slopes, along, strict=True))
-        bent = expansion.gradients(outer, slope, moved)
-        return self.pull(points, bent)
+        return expansion.gradients(outer, slope, points)
 
     @contextlib.contextmanager
     def differentiable(self):
@@ -204,6 +226,14 @@ def _input(value, dtype):
     if dtype is None or not tf.is_tensor(tensor) or not tensor.dtype.is_floating:
         return tensor
     return ops.cast(tensor, dtype)
+
+
+def _rescaled(bent, noise):
+    """Returns `H e`, for normal e, scaled to a squared length of `<e, H e>` in each example."""
+    axes = list(range(1, len(bent.shape)))
+    square = ops.sum(bent * bent, axis=axes, keepdims=True)
+    trace = ops.sum(bent * noise, axis=axes, keepdims=True)
+    return bent * ops.sqrt(ops.divide_no_nan(ops.maximum(trace, 0), square))
 
 
 def _added(gradient, slopes):

@@ -2,6 +2,9 @@
 
 import math
 
+# Passes of a solve after which its end is not near.
+PATIENCE = 8
+
 
 class OutOfPassesError(Exception):
     """No pass is left, or the user has interrupted the solve."""
@@ -37,6 +40,16 @@ class Passes:
     def true_value(self, v):
         """Returns the F that the problem's is an approximation of."""
         return self._run(self._problem.true_value, v)
+
+    def preconditioner(self):
+        """Returns the problem's, a function of a residual and a shift, or `None`.
+
+        It takes a pass to make, and is made once a solve has taken `PATIENCE` passes without.
+        """
+        can_prepare = hasattr(self._problem, "prepare")
+        if can_prepare and self._problem.preconditioner is None and self.count >= PATIENCE:
+            self._run(self._problem.prepare)
+        return self._problem.preconditioner if can_prepare else None
 
     def has_left(self, passes):
         """Tells whether so many passes are left."""

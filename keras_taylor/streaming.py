@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_taylor import preconditioner
 from keras_taylor.batch import Batch
 from keras_taylor.outputs import OutputLoss, is_quadratic
 from keras_taylor.scopes import Scopes
@@ -104,6 +105,14 @@ class Problem:
         self._value = tf.function(self._summed_value, autograph=False)
         self._curvature = tf.function(self._summed_curvature, autograph=False)
         self._losses = tf.function(self._losses_by_round, autograph=False)
+        self.preconditioner = None
+
+    def prepare(self):
+        """Makes a `preconditioner` for solves that take many passes, by a pass over all rounds."""
+        summed = tf.function(self._summed_products, autograph=False)()
+        count = len(self._rounds)
+        means = [[None if s is None else s.numpy() / count for s in sums] for sums in summed]
+        self.preconditioner = preconditioner.Kronecker(self.part, means)
 
     def value_and_gradient(self, v):
         """Returns F and its gradient at a vector, over the first `count` rounds."""
@@ -154,6 +163,21 @@ class Problem:
             return _added(sums, batch.curvature_product(part, self.part.cut(directions)))
 
         return self._rounds.dataset.take(most).reduce(_zeros(v), add)
+
+    def _summed_products(self):
+        scopes = self.part.scopes
+
+        def add(sums, numbered):
+            number, tensors = numbered
+            sample = self._batch(tensors).curvature_sample(number)
+            return _added(sums, _products(scopes, sample))
+
+        zeros = _zeros(_products(scopes, [tf.zeros(shape, "float64") for shape in scopes.shapes]))
+        sums = iter(self._rounds.dataset.enumerate().reduce(zeros, add))
+        return [
+            [None if one is None else next(sums) for one in preconditioner.products(matrix)]
+            for matrix in preconditioner.stacked(scopes, list(map(tf.zeros, scopes.shapes)))
+        ]
 
     def _losses_by_round(self, v, most):
         def put(losses, numbered):
@@ -207,6 +231,11 @@ class LinearRegret:
 
         zeros = (tf.zeros(scopes.unit_count, "float64"), *_zeros(first))
         return self._rounds.dataset.take(end).skip(start).reduce(zeros, add)
+
+
+def _products(scopes, tensors):
+    found = map(preconditioner.products, preconditioner.stacked(scopes, tensors))
+    return [one for products in found for one in products if one is not None]
 
 
 def _zeros(tensors):

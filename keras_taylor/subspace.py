@@ -1,8 +1,9 @@
 """A quadratic on a ball, minimised within a subspace that grows by one pass a dimension.
 
 In exact arithmetic, and started from the centre of the ball, the subspace is the Krylov space of
-the curvature and the gradient there (the Lanczos method). It may also hold other directions, such
-as that of a point to start from, so that what a former solve found is not lost.
+the curvature and the gradient there (the Lanczos method). It may also hold other directions: that
+of a point to start from, so that what a former solve found is not lost, and, once a solve takes
+long, residuals turned by a preconditioner (as Davidson's method does for eigenvalues).
 """
 
 import dataclasses
@@ -25,12 +26,14 @@ class Solution:
         value: The quadratic's value there.
         gap: Its Frank-Wolfe gap `<g, V - c> + R ||g||` over the whole ball.
         residual: `g` plus the multiplier of the ball times `V - c`; orthogonal to the subspace.
+        shift: The multiplier.
     """
 
     point: np.ndarray
     value: float
     gap: float
     residual: np.ndarray
+    shift: float
 
 
 class Model:
@@ -73,7 +76,7 @@ class Model:
             if excesses[worst] <= 0:
                 return
             try:
-                self._add(solutions[worst].residual)
+                self._add(self._direction(solutions[worst], radii[worst]))
             except OutOfPassesError:
                 return
 
@@ -91,7 +94,17 @@ class Model:
             value=float(self._constant + self._linear @ offset + bent @ offset / 2),
             gap=float(gradient @ offset + radius * np.linalg.norm(gradient)),
             residual=gradient + shift * offset,
+            shift=shift,
         )
+
+    def _direction(self, solution, radius):
+        """Returns where to look next: the residual, or what it says by a preconditioner."""
+        precondition = self._passes.preconditioner()
+        if precondition is None:
+            return solution.residual
+        # Where the ball does not bind, this is about the multiplier of one that would.
+        least = np.linalg.norm(solution.residual) / radius
+        return precondition(solution.residual, max(solution.shift, least))
 
     def _add(self, direction):
         length = np.linalg.norm(direction)

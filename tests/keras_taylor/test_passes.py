@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_taylor import passes as passes_module
 from keras_taylor.passes import OutOfPassesError, Passes
 
 
@@ -24,6 +25,21 @@ def test_passes_are_counted_and_end():
     with pytest.raises(OutOfPassesError):
         passes.value_and_gradient(3.0)
     assert passes.count == 2
+
+
+def test_a_preconditioner_is_made_once_a_solve_takes_long(monkeypatch):
+    monkeypatch.setattr(passes_module, "PATIENCE", 2)
+    problem = Problem()
+    passes = Passes(problem)
+    assert Passes(problem).preconditioner() is None, "there is none to be made"
+    problem.preconditioner = None
+    problem.prepare = lambda: setattr(problem, "preconditioner", "made")
+    passes.value_and_gradient(3.0)
+    assert passes.preconditioner() is None
+    passes.value_and_gradient(3.0)
+    assert passes.preconditioner() == "made"
+    assert passes.count == 3, "it takes a pass"
+    assert Passes(problem).preconditioner() == "made", "the next solve has it"
 
 
 def test_an_interrupt_ends_them_and_a_second_one_is_the_callers():
