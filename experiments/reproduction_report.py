@@ -29,6 +29,8 @@ def evidence_of(parts, shattering):
         source = f"{task}/decomposition"
         found += claims.regret_growth(task, split["runs"], source)
         found += claims.explained_loss(task, split["summaries"], source)
+        tuned = of_task["comparison"]["summary"]
+        found += claims.better_solutions(task, tuned, f"{task}/comparison")
         if "exploration" in of_task:
             summary = exploration_report.summarize(of_task["exploration"]["runs"])
             found += claims.exploring(task, summary, f"{task}/exploration")
