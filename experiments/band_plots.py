@@ -6,7 +6,7 @@ from experiments import plot_data, plots, statistics
 from keras_taylor import shattering
 
 
-def curves_figure(runs, places, read, title, label, theme="light", log=False):
+def curves_figure(runs, places, read, title, label, log=False):
     """The mean curve of each optimizer over its seeds, with a band of 95 %.
 
     Args:
@@ -15,39 +15,37 @@ def curves_figure(runs, places, read, title, label, theme="light", log=False):
         read: Function from a run to its values.
         title: Title of the picture.
         label: Label of the values.
-        theme: `"light"` or `"dark"`.
         log: Whether values are on a logarithmic axis.
     """
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     groups = {}
     for run in runs:
         if not run["diverged"]:
             groups.setdefault(run["optimizer"], []).append(run)
     for index, (optimizer, group) in enumerate(groups.items()):
         curves = np.asarray([read(run) for run in group], float)
-        draw_band(axes, index, theme, optimizer, group[0][places], curves)
+        draw_band(axes, index, optimizer, group[0][places], curves)
     axes.set(title=title, xlabel="round", ylabel=label)
     if log and axes.lines:
         axes.set(yscale="log")
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
-def draw_band(axes, index, theme, label, x, curves):
+def draw_band(axes, index, label, x, curves):
     """Draws the mean of curves and, from two of them on, its 95 % interval."""
     mean, lower, upper = shattering.band(curves)
-    plots.line(axes, index, theme, label, x, mean, lower, upper)
+    plots.line(axes, index, label, x, mean, lower, upper)
 
 
-def scatter_figure(summaries, x, y, theme="light"):
+def scatter_figure(summaries, x, y):
     """Two quantities of each optimizer against each other, with their 95 % intervals.
 
     Args:
         summaries: `{optimizer: {quantity: {value, lower, upper}}}`.
         x: The quantity along the first axis.
         y: The other one.
-        theme: `"light"` or `"dark"`.
     """
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     for index, (optimizer, row) in enumerate(summaries.items()):
         across, up = statistics.from_json(row[x]), statistics.from_json(row[y])
         axes.errorbar(
@@ -56,7 +54,7 @@ def scatter_figure(summaries, x, y, theme="light"):
             xerr=_reach(across),
             yerr=_reach(up),
             fmt="o",
-            color=plots.colour(index, theme),
+            color=plots.colour(index),
             label=optimizer,
         )
         ends = {
@@ -66,7 +64,7 @@ def scatter_figure(summaries, x, y, theme="light"):
         }
         plot_data.keep(axes, optimizer, [across.value], [up.value], **ends)
     axes.set(title=f"{y} against {x}", xlabel=x, ylabel=y)
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
 def _reach(estimate):

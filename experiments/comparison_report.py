@@ -89,7 +89,7 @@ def grid_table(grid):
 
 
 def figures(grid, again):
-    """Returns `{name: draw(theme)}` of all pictures."""
+    """Returns `{name: draw()}` of all pictures."""
     return {
         "loss": functools.partial(
             band_plots.curves_figure,
@@ -104,18 +104,18 @@ def figures(grid, again):
     }
 
 
-def sensitivity_figure(grid, theme="light"):
+def sensitivity_figure(grid):
     """Final loss against the learning rate, a line for each optimizer; gaps where it diverged."""
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     for index, optimizer in enumerate(dict.fromkeys(run["optimizer"] for run in grid)):
         tried = [run for run in grid if run["optimizer"] == optimizer]
         losses = [np.nan if run["final_loss"] is None else run["final_loss"] for run in tried]
         rates = [run["learning_rate"] for run in tried]
-        plots.line(axes, index, theme, optimizer, rates, losses)
+        plots.line(axes, index, optimizer, rates, losses)
         axes.lines[-1].set_marker("o")
     axes.set(title="Final loss by learning rate", xlabel="learning rate", ylabel="final loss")
     axes.set(xscale="log", yscale="log")
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
 def sections(grid, again, summary):

@@ -167,7 +167,7 @@ def long_rows(run):
 
 
 def figures(runs, summary):
-    """Returns `{name: draw(theme)}` of all pictures."""
+    """Returns `{name: draw()}` of all pictures."""
     curves = functools.partial(band_plots.curves_figure, runs)
     return {
         "loss": functools.partial(

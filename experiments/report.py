@@ -21,7 +21,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure in both themes and its numbers as CSV, as data URIs, and what it shows in words."""
+    """A figure on white and on dark, and its numbers as CSV; and what it shows, in words."""
 
     description: str
     light: str
@@ -66,9 +66,9 @@ def _text(value):
 
 
 def picture(description, draw):
-    """Returns the `Picture` of a figure that `draw(theme)` draws."""
-    drawn = [draw(theme) for theme in ("light", "dark")]
-    return Picture(description, *map(plots.data_uri, drawn), plot_data.csv_uri(drawn[0]))
+    """Returns the `Picture` of a figure that `draw()` draws."""
+    drawing = draw()
+    return Picture(description, *plots.data_uris(drawing), plot_data.csv_uri(drawing))
 
 
 def write(path, title, lead, sections):

@@ -73,7 +73,7 @@ def long_rows(run):
 
 
 def figures(runs):
-    """Returns `{name: draw(theme)}` of all pictures."""
+    """Returns `{name: draw()}` of all pictures."""
     kinds = list(dict.fromkeys(run["kind"] for run in runs))
     found = {"half_widths": functools.partial(half_width_figure, runs)}
     found |= {
@@ -88,13 +88,13 @@ def figures(runs):
     return found
 
 
-def half_width_figure(runs, theme="light"):
+def half_width_figure(runs):
     """The half-width against depth, for each kind; what never halves is at the top."""
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     for index, (kind, row) in enumerate(summarize(runs).items()):
         depths = [int(depth) for depth in row]
         values = np.array([found["value"] for found in row.values()])
-        plots.line(axes, index, theme, kind, depths, np.where(np.isfinite(values), values, np.nan))
+        plots.line(axes, index, kind, depths, np.where(np.isfinite(values), values, np.nan))
         axes.lines[-1].set_marker("o")
     axes.set(title="Half-width by depth", xlabel="hidden layers", ylabel="share of the line")
     is_drawn = any(np.isfinite(line.get_ydata()).any() for line in axes.lines)
@@ -102,52 +102,50 @@ def half_width_figure(runs, theme="light"):
     depths = sorted({run["depth"] for run in runs})
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.xaxis.minorticks_off()
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
-def depth_figure(runs, kind, theme="light"):
+def depth_figure(runs, kind):
     """The autocorrelation along lines, a curve for each depth with its 95 % band."""
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     of_kind = [run for run in runs if run["kind"] == kind]
     for index, depth in enumerate(dict.fromkeys(run["depth"] for run in of_kind)):
         group = [run for run in of_kind if run["depth"] == depth]
         curves = np.concatenate([np.asarray(run["autocorrelation"], float) for run in group])
-        band_plots.draw_band(axes, index, theme, f"depth {depth}", group[0]["lags"], curves)
+        band_plots.draw_band(axes, index, f"depth {depth}", group[0]["lags"], curves)
     axes.set(title=kind, xlabel="distance, share of the line", ylabel="autocorrelation")
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
-def layer_figure(runs, kind, depth, theme="light"):
+def layer_figure(runs, kind, depth):
     """The autocorrelation of the gradient in some layers' outputs, with bands over seeds."""
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     group = [run for run in runs if run["kind"] == kind and run["depth"] == depth]
     # Keras numbers layers of the same class through a process: their order is what is the same.
     curves = [list(run["by_layer"].values()) for run in group]
     count = len(curves[0])
     for index, of_layer in enumerate(zip(*curves, strict=True)):
         name = f"layer {index + 1} of {count} shown"
-        band_plots.draw_band(
-            axes, index, theme, name, group[0]["lags"], np.asarray(of_layer, float)
-        )
+        band_plots.draw_band(axes, index, name, group[0]["lags"], np.asarray(of_layer, float))
     axes.set(title=f"Gradient in layers' outputs: {kind}, depth {depth}")
     axes.set(xlabel="distance, share of the line", ylabel="autocorrelation")
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
-def distance_figure(runs, depth, key, theme="light"):
+def distance_figure(runs, depth, key):
     """The correlation of gradients by distance at one depth, a curve for each kind."""
-    drawing, (axes,) = plots.subplots(1, theme)
+    drawing, (axes,) = plots.subplots(1)
     groups = {}
     for run in runs:
         if run["depth"] == depth:
             groups.setdefault(run["kind"], []).append(run)
     for index, (kind, group) in enumerate(groups.items()):
         curves = np.asarray([run[key] for run in group], float)
-        band_plots.draw_band(axes, index, theme, kind, group[0]["distances"], curves)
+        band_plots.draw_band(axes, index, kind, group[0]["distances"], curves)
     what = "input" if key == "input_correlation" else "weights"
     axes.set(title=f"Gradient in the {what}, depth {depth}", xscale="log")
     axes.set(xlabel="distance, share of that between digits", ylabel="correlation")
-    return plots.finished(drawing, theme)
+    return plots.finished(drawing)
 
 
 def trend(runs, kind):

@@ -17,9 +17,9 @@ def _read(drawing):
 
 
 def test_lines_with_bands_and_gaps():
-    drawing, panels = plots.subplots(2, "light")
-    plots.line(panels[0], 0, "light", "sgd", [1, 2], [0.5, np.nan], [0.4, 0.3], [0.6, 0.7])
-    plots.line(panels[1], 0, "light", "adam, with a comma", [3], [0.25])
+    drawing, panels = plots.subplots(2)
+    plots.line(panels[0], 0, "sgd", [1, 2], [0.5, np.nan], [0.4, 0.3], [0.6, 0.7])
+    plots.line(panels[1], 0, "adam, with a comma", [3], [0.25])
     for axes, title in zip(panels, ("left", "right"), strict=True):
         axes.set(title=title)
     names = ("panel", "series", "x", "y", "y_lower", "y_upper")
@@ -32,7 +32,7 @@ def test_lines_with_bands_and_gaps():
 
 
 def test_a_figure_without_data_has_no_rows():
-    drawing, _ = plots.subplots(1, "light")
+    drawing, _ = plots.subplots(1)
     assert _read(drawing) == []
 
 

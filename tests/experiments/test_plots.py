@@ -86,9 +86,18 @@ def test_png(tmp_path, runs):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_data_uri_is_the_same_each_time(runs):
-    one, other = (plots.data_uri(plots.regret_figure(runs, theme="dark")) for _ in range(2))
-    assert one == other
-    kind, _, data = one.partition(",")
+def _svg(uri):
+    kind, _, data = uri.partition(",")
     assert kind == "data:image/svg+xml;base64"
-    assert b"<svg" in base64.b64decode(data)
+    return base64.b64decode(data).decode("utf-8")
+
+
+def test_data_uris_are_the_same_each_time_and_recoloured_for_dark(runs):
+    one, other = (plots.data_uris(plots.regret_figure(runs)) for _ in range(2))
+    assert one == other
+    light, dark = map(_svg, one)
+    used = [colour for colour in plots.DARK if colour in light]
+    assert {plots.INK, plots.PAPER, plots.COLOURS[0], plots.COLOURS[1]} <= set(used)
+    for colour in used:
+        assert colour not in dark
+        assert dark.count(plots.DARK[colour]) == light.count(colour)

@@ -78,7 +78,7 @@ def test_both_colour_schemes_and_small_screens(page):
 
 def test_texts_are_escaped(tmp_path, make_run):
     table = report.Table(("<b>",), [("<script>x",)])
-    picture = report.picture('"><script>x', lambda theme: plots.regret_figure([make_run()]))
+    picture = report.picture('"><script>x', lambda: plots.regret_figure([make_run()]))
     section = report.Section("a & b", table=table, pictures=(picture,), names={"<i>": "<u>"})
     report.write(tmp_path / "x.html", "<title>", "", [section])
     text = (tmp_path / "x.html").read_text()
