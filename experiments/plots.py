@@ -187,7 +187,9 @@ def _finish_logarithmic(axes):
 def _draw_guide(axes):
     """Draws sqrt(N) through the middle of the picture: only its slope means something."""
     points = np.concatenate([line.get_xydata() for line in axes.lines])
-    points = points[np.isfinite(points).all(axis=1)]
+    points = points[np.isfinite(points).all(axis=1) & (points > 0).all(axis=1)]
+    if not len(points):
+        return
     ends = np.array([points[:, 0].min(), points[:, 0].max()])
     height = math.exp(np.mean(np.log(points[:, 1]) - np.log(points[:, 0]) / 2))
     axes.plot(ends, height * np.sqrt(ends), color=FAINT, lw=3, zorder=0, label="slope of √N")

@@ -16,20 +16,33 @@ def data_dir(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="session")
+def make_settings(data_dir):
+    """Makes settings of a run that takes a moment."""
+
+    def make(directory, **changes):
+        return flags.Settings(
+            **{
+                "optimizers": ("sgd", "adam:0.002"),
+                "max_steps": 40,
+                "burn_in": 5,
+                "recorded_rounds": 35,
+                "tolerance": 0.05,
+                "parts": ("network",),
+                "counts": 1,
+                "data_dir": data_dir,
+                "output_dir": str(directory / "out"),
+            }
+            | changes
+        )
+
+    return make
+
+
 @pytest.fixture
-def settings(data_dir, tmp_path):
+def settings(make_settings, tmp_path):
     """Settings of a run that takes a moment."""
-    return flags.Settings(
-        optimizers=("sgd", "adam:0.002"),
-        max_steps=40,
-        burn_in=5,
-        recorded_rounds=35,
-        tolerance=0.05,
-        parts=("network",),
-        counts=1,
-        data_dir=data_dir,
-        output_dir=str(tmp_path / "out"),
-    )
+    return make_settings(tmp_path)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import keras_taylor
-from experiments import summary, taylor_regret
+from experiments import summary, taylor_regret, training
 from experiments.errors import UsageError
 
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
@@ -29,9 +29,20 @@ def _modified(directory):
     return {path: path.stat().st_mtime_ns for path in (directory / "runs").iterdir()}
 
 
-def test_results_are_complete(settings, capsys, read_summaries):
-    whole = dataclasses.replace(settings, parts=("network", "layers"), counts=3)
-    directory = taylor_regret.main(whole)
+@pytest.fixture(scope="module")
+def finished(make_settings, tmp_path_factory):
+    """Settings, and the directory of their results."""
+    whole = make_settings(
+        tmp_path_factory.mktemp("regret"),
+        parts=("network", "layers"),
+        counts=3,
+        keep_trajectories=True,
+    )
+    return whole, taylor_regret.main(whole)
+
+
+def test_results_are_complete(finished, read_summaries):
+    _, directory = finished
     found = _strict_json(directory / "results.json")
     assert found["configuration"]["optimizers"] == ["sgd", "adam:0.002"]
     for item, run in zip(found["summaries"], found["runs"], strict=True):
@@ -52,7 +63,7 @@ def test_results_are_complete(settings, capsys, read_summaries):
     } < set(summaries)
     steps = [step for step, _ in summaries["regret/linear_regret"]]
     assert steps == [*range(1, 5), *range(6, 41)], "tracking starts anew after the burn-in"
-    assert not (directory / "trajectories" / "sgd").exists()
+    assert len(keras_taylor.Trajectory(directory / "trajectories" / "sgd")) == 35
     with (directory / "decomposition.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["optimizer"] for row in rows} == {"sgd", "adam:0.002"}
@@ -68,7 +79,6 @@ def test_results_are_complete(settings, capsys, read_summaries):
     page = (directory / "report.html").read_text(encoding="utf-8")
     assert 'src="http' not in page
     assert 'href="http' not in page
-    assert "adam:0.002" in capsys.readouterr().out
 
 
 def _check_decomposition(found):
@@ -87,25 +97,27 @@ def _check_decomposition(found):
         assert rows["network"]["linear_regret"] == pytest.approx(linear, rel=1e-3)
 
 
-def test_trajectories_can_be_kept(settings):
-    kept = dataclasses.replace(settings, optimizers=("sgd",), keep_trajectories=True)
-    directory = taylor_regret.main(kept)
-    assert len(keras_taylor.Trajectory(directory / "trajectories" / "sgd")) == 35
+def test_running_again_skips_what_is_done(finished, capsys, monkeypatch):
+    settings, directory = finished
+    before, missing = _modified(directory), directory / "runs" / "adam_0.002.json"
+    run, trained = _strict_json(missing), []
 
+    def train(task, examples, choice, **options):
+        trained.append(choice.label)
+        return run
 
-def test_running_again_skips_what_is_done(settings, capsys):
-    directory = taylor_regret.main(settings)
-    before = _modified(directory)
-    (directory / "runs" / "adam_0.002.json").unlink()
+    monkeypatch.setattr(training, "train", train)
+    missing.unlink()
     (directory / "report.html").unlink()
-    capsys.readouterr()
     taylor_regret.main(settings)
     after = _modified(directory)
-    sgd, adam = (directory / "runs" / name for name in ("sgd.json", "adam_0.002.json"))
-    assert after[sgd] == before[sgd]
-    assert after[adam] != before[adam]
+    assert trained == ["adam:0.002"]
+    assert after[directory / "runs" / "sgd.json"] == before[directory / "runs" / "sgd.json"]
+    assert missing in after
     assert (directory / "report.html").exists()
-    assert "skipped" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "skipped" in printed
+    assert "adam:0.002" in printed
 
 
 @pytest.mark.parametrize(
@@ -143,6 +155,7 @@ def test_divergence_is_reported(settings):
     first, second = _strict_json(directory / "results.json")["summaries"]
     assert first["diverged"]
     assert not second["diverged"]
+    assert not list((directory / "trajectories").glob("*")), "kept on demand only"
     assert "sgd:1000.0 diverged" in (directory / "report.html").read_text(encoding="utf-8")
 
 
