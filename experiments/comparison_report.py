@@ -20,8 +20,8 @@ COLUMNS = (
 HOW_TO_READ = {
     "final loss": "The mean training loss over the last tenth of a run; in brackets its 95 % "
     "interval over seeds, by Student's t.",
-    "best rate": "The learning rate of the grid with the lowest final loss at the first seed. "
-    "Where it is an end of the grid, a better one may lie beyond.",
+    "best rate": "The learning rate with the lowest final loss at the first seed. The grid goes on "
+    "some steps beyond an end that is best; where it still is an end, a better may lie beyond.",
     "within 10 %": "How many rates of the grid end within 10 % of the best one's final loss: how "
     "little the rate matters.",
 }

@@ -1,15 +1,15 @@
 r"""Optimizers with tuned learning rates: which ends lowest, and how much the rate matters.
 
-Trains the task with each optimizer at each rate of a grid, picks each optimizer's rate by its final
-training loss (the mean over the last tenth of the run), and trains the best again with further
-seeds.
+Trains the task with each optimizer at each rate of a grid, goes on beyond an end of the grid where
+that is best, picks each optimizer's rate by its final training loss (the mean over the last tenth
+of the run), and trains the best again with further seeds.
 
     python -m experiments.optimizer_comparison --output_dir=out/comparison --workers=2
     python -m experiments.optimizer_comparison --task=mnist_autoencoder --epochs=2 \
         --data_dir=~/tensorflow_datasets --output_dir=out/comparison_mnist
 
 On two cores the digits take about a minute. Expect tuned adaptive optimizers ahead of tuned
-SGD, and little between them, and the best rates of the digits at the upper end of the grid.
+SGD, and little between them.
 
 Runs are independent: `--workers` runs several on one machine, `--ray_address` on a Ray cluster
 (`pip install 'keras-taylor[cluster]'`), `--strategy` spreads each run over several devices. Writes
@@ -29,6 +29,7 @@ from experiments import (
     flags,
     optimizers,
     plots,
+    rates,
     report,
     results,
     rounds,
@@ -41,7 +42,6 @@ from experiments.errors import UsageError
 
 EXPERIMENT = "optimizer_comparison"
 # Rates are the table's own times these.
-FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0, 10**1.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Settings(flags.SeedsSettings):
 
     optimizers: tuple = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
     learning_rates: tuple = ()
-    factors: tuple = FACTORS
+    factors: tuple = rates.FACTORS
+    extensions: int = 3
     workers: int = 1
     ray_address: str | None = None
     strategy: str | None = None
@@ -60,16 +61,15 @@ class Settings(flags.SeedsSettings):
         return super().configuration(experiment) | {
             "grid": list(self.learning_rates),
             "factors": list(self.factors),
+            "extensions": self.extensions,
             # Under a strategy, weights start from other draws.
             "strategy": self.strategy,
         }
 
-    def rates(self, name):
+    def rates_of(self, name):
         """The rates to try for an optimizer."""
         own = optimizers.OPTIMIZERS[name].learning_rate
-        return [
-            float(f"{rate:.3g}") for rate in self.learning_rates or [own * f for f in self.factors]
-        ]
+        return list(map(rates.rounded, self.learning_rates or [own * f for f in self.factors]))
 
 
 def main(settings):
@@ -79,22 +79,17 @@ def main(settings):
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     how = {"workers": settings.workers, "ray_address": settings.ray_address}
     grid = comparison_runs.finish_all(_grid(settings), directory, **how)
-    best = best_rates(grid)
+    for _ in range(0 if settings.learning_rates else settings.extensions):
+        beyond = rates.beyond_ends(grid)
+        if not beyond:
+            break
+        more = [_run(settings, *pair, settings.seed, grid[0]["steps"]) for pair in beyond]
+        grid += comparison_runs.finish_all(more, directory, **how)
+    grid.sort(key=lambda run: (settings.optimizers.index(run["optimizer"]), run["learning_rate"]))
+    best = rates.best(grid)
     again = comparison_runs.finish_all(_reruns(settings, best), directory, **how)
     write(directory, grid, again, configuration)
     return directory
-
-
-def best_rates(grid):
-    """Returns the rate of each optimizer with the lowest final loss; `None` if all diverged."""
-    found = {}
-    for run in grid:
-        best = found.setdefault(run["optimizer"], None)
-        if run["final_loss"] is not None and (
-            best is None or run["final_loss"] < best["final_loss"]
-        ):
-            found[run["optimizer"]] = run
-    return {name: run and run["learning_rate"] for name, run in found.items()}
 
 
 def _steps(settings):
@@ -115,7 +110,7 @@ def _grid(settings):
     return [
         _run(settings, name, rate, settings.seed, steps)
         for name in settings.optimizers
-        for rate in settings.rates(name)
+        for rate in settings.rates_of(name)
     ]
 
 
@@ -174,6 +169,8 @@ def check(settings):
             raise UsageError(f"--optimizers={name}: rates are tuned; set --learning_rates instead")
     if any(not 0 < rate < float("inf") for rate in settings.learning_rates):
         raise UsageError(f"--learning_rates={settings.learning_rates}: expected positive numbers")
+    if settings.extensions < 0:
+        raise UsageError(f"--extensions={settings.extensions}: expected zero or a positive number")
     if settings.workers < 1:
         raise UsageError(f"--workers={settings.workers}: expected at least 1")
     if settings.strategy is not None and settings.strategy not in strategies.STRATEGIES:
@@ -186,7 +183,7 @@ def settings_from_flags():
     """Returns the checked settings that the parsed flags describe."""
     values = absl_flags.FLAGS
     try:
-        rates = tuple(float(rate) for rate in values.learning_rates or ())
+        given = tuple(float(rate) for rate in values.learning_rates or ())
     except ValueError as error:
         raise UsageError(
             f"--learning_rates: expected numbers, as in 0.001,0.01 ({error})"
@@ -196,7 +193,8 @@ def settings_from_flags():
     return check(
         Settings(
             **fields,
-            learning_rates=rates,
+            learning_rates=given,
+            extensions=values.extensions,
             workers=values.workers,
             ray_address=values.ray_address,
             strategy=values.strategy,
@@ -209,6 +207,9 @@ def define_flags():
     flags.define_flags(Settings())
     absl_flags.DEFINE_list(
         "learning_rates", None, "Rates for all optimizers; if unset, several around each one's own."
+    )
+    absl_flags.DEFINE_integer(
+        "extensions", 3, "Most rates beyond an end of the grid; none with --learning_rates."
     )
     absl_flags.DEFINE_integer("workers", 1, "Processes that train at once on this machine.")
     absl_flags.DEFINE_string("ray_address", None, "Address of a Ray cluster to train on.")

@@ -7,7 +7,7 @@ import re
 
 import matplotlib
 import numpy as np
-from matplotlib import figure
+from matplotlib import figure, ticker
 
 from experiments import plot_data, summary
 
@@ -225,10 +225,21 @@ def subplots(count):
     return drawing, panels[:count]
 
 
+def _label_logarithmic(axis):
+    """Writes numbers rather than powers of ten; between these too, within less than a decade."""
+    if axis.get_scale() == "log":
+        lower, upper = sorted(axis.get_view_interval())
+        plain = ticker.StrMethodFormatter("{x:g}")
+        axis.set_major_formatter(plain)
+        axis.set_minor_formatter(plain if upper < 10 * lower else ticker.NullFormatter())
+
+
 def finished(drawing):
     """Returns a figure in the colours of all, with legends."""
     for axes in drawing.axes:
         axes.set_facecolor(PAPER)
+        for axis in (axes.xaxis, axes.yaxis):
+            _label_logarithmic(axis)
         axes.tick_params(which="both", colors=INK)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[:].set_color(FAINT)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments import optimizer_comparison, shattered_gradients
+from experiments import rates, shattered_gradients
 
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 
@@ -28,7 +28,7 @@ class TaskPlan:
 
     task: str
     optimizers: tuple = OPTIMIZERS
-    factors: tuple = optimizer_comparison.FACTORS
+    factors: tuple = rates.FACTORS
     steps: int = 880
     seeds: int = 3
     burn_in: int = 580

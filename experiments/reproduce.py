@@ -28,6 +28,7 @@ from experiments import (
     flags,
     optimizer_comparison,
     presets,
+    rates,
     reproduction_report,
     results,
     shattered_gradients,
@@ -93,7 +94,7 @@ def _run(settings, directory):
 def _run_task(settings, plan):
     rich.print(f"[bold]{plan.task}[/bold]: tuning")
     tuned = optimizer_comparison.main(_comparison(settings, plan))
-    best = optimizer_comparison.best_rates(results.read_json(tuned / "results.json")["grid"])
+    best = rates.best(results.read_json(tuned / "results.json")["grid"])
     choices = tuple(f"{name}:{rate}" for name, rate in best.items() if rate is not None)
     common = {
         "task": plan.task,

@@ -17,6 +17,7 @@ def finished(data_dir, tmp_path_factory):
     settings = optimizer_comparison.Settings(
         optimizers=("sgd", "adam"),
         factors=(0.1, 1.0, 10.0),
+        extensions=0,
         max_steps=30,
         seeds=2,
         data_dir=data_dir,
@@ -112,9 +113,18 @@ def test_divergence_is_a_result(data_dir, tmp_path):
     assert found["summary"]["sgd"]["diverged"] == 1
 
 
-def test_no_rate_is_best_where_all_diverged():
-    runs = [{"optimizer": "sgd", "learning_rate": 1.0, "final_loss": None}]
-    assert optimizer_comparison.best_rates(runs) == {"sgd": None}
+def test_a_grid_of_one_rate_is_extended_until_it_has_ends(data_dir, tmp_path):
+    settings = optimizer_comparison.Settings(
+        optimizers=("sgd",),
+        factors=(1.0,),
+        extensions=2,
+        max_steps=30,
+        seeds=1,
+        data_dir=data_dir,
+        output_dir=str(tmp_path / "out"),
+    )
+    grid = json.loads((optimizer_comparison.main(settings) / "results.json").read_text())["grid"]
+    assert [run["learning_rate"] for run in grid] == [0.01, 0.0316, 0.1]
 
 
 @pytest.mark.slow
@@ -160,6 +170,7 @@ def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
         ({"optimizers": ("sgd:0.1",)}, "rates are tuned"),
         ({"learning_rates": (0.0,)}, "--learning_rates"),
         ({"workers": 0}, "--workers=0"),
+        ({"extensions": -1}, "--extensions=-1"),
         ({"strategy": "magic"}, "--strategy=magic: expected one of mirrored"),
     ],
 )
