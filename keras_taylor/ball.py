@@ -60,10 +60,13 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, start=None):
     if is_quadratic and len(radii) > 1:
         points = _points_of_one_model(passes, center, radii, tolerance, points[0])
     found = {}
-    for number in np.argsort(radii):
+    for place, number in enumerate(np.argsort(radii), start=1):
+        # One pass for each of the radii to come.
+        passes.reserved += len(radii) - place
         found[number] = _descended(
             passes, center, radii[number], tolerance, is_quadratic, points[number]
         )
+        passes.reserved -= len(radii) - place
         if not is_quadratic:
             points = [found[number].point] * len(radii)
     return [found[number] for number in range(len(radii))]
@@ -75,6 +78,9 @@ def _points_of_one_model(passes, center, radii, tolerance, start):
         model = Model(passes, center, start, value, gradient)
         model.refine(radii, tolerance=MARGIN * tolerance, spare=len(radii))
     except OutOfPassesError:
+        return [start] * len(radii)
+    except KeyboardInterrupt:
+        passes.interrupt()
         return [start] * len(radii)
     return [model.solve(radius).point for radius in radii]
 
@@ -98,6 +104,8 @@ def _descended(passes, center, radius, tolerance, is_quadratic, start):
             best = after
     except OutOfPassesError:
         pass
+    except KeyboardInterrupt:
+        passes.interrupt()
     return best
 
 

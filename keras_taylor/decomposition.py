@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from scipy import stats
 
-from keras_taylor.optimum import Solver, check_positive, check_radii
+from keras_taylor.optimum import Solver, check_passes, check_positive, check_radii
 from keras_taylor.streaming import LinearRegret, Rounds
 
 FIRST, MOST_COUNTS = 10, 8
@@ -160,9 +160,10 @@ def decompose(
     ([5, 20], True)
     """
     check_positive("tolerance", tolerance)
-    several = isinstance(radius, (list, tuple))
+    several = isinstance(radius, (list, tuple, np.ndarray))
     radii = list(radius) if several else [radius]
     check_radii(radii, words=(LAST,))
+    check_passes(max_passes)
     data = Rounds(trajectory, model, loss)
     counts = _checked_counts(rounds, len(data))
     names = _names(data, scope)
@@ -181,8 +182,13 @@ def decompose(
         for count in counts:
             found = solver.solve(at, tolerance, max_passes, start, 0, count)
             start = found[0].comparator
-            for table, optimum in zip(tables, found, strict=True):
-                _add(table, optimum, count, solver, linear)
+            try:
+                entries = [_entry(optimum, count, solver, linear) for optimum in found]
+            except KeyboardInterrupt:
+                return tables if several else tables[0]
+            for table, (row, regrets) in zip(tables, entries, strict=True):
+                table.rows.append(row)
+                table.regrets[name, count] = regrets
             shown = [(key, tables[0].rows[-1][key]) for key in bar.stateful_metrics]
             bar.update(len(tables[0].rows), values=shown)
             if solver.interrupted:
@@ -190,11 +196,14 @@ def decompose(
     return tables if several else tables[0]
 
 
-def _add(table, optimum, count, solver, linear):
+def _entry(optimum, count, solver, linear):
+    """Returns a row, and the regret of each round; NaN where the solve had no pass to evaluate."""
     part = solver.part
-    table.rows.append(_row(optimum, count, linear.average(part, optimum.radius, count)))
+    row = _row(optimum, count, linear.average(part, optimum.radius, count))
+    if not math.isfinite(optimum.value):
+        return row, np.full(count, math.nan)
     losses = solver.problem.losses(part.vector(optimum.comparator))
-    table.regrets[part.name, count] = solver.rounds.losses(count) - losses
+    return row, solver.rounds.losses(count) - losses
 
 
 def _row(found, count, linear_regret):

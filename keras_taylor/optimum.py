@@ -5,6 +5,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 
 from keras_taylor import ball, dense_features, smoothing
 from keras_taylor.parts import Part
@@ -90,9 +91,10 @@ def taylor_optimum(
             of another model or damaged, or the scope is unknown.
     """
     check_positive("tolerance", tolerance)
-    several = isinstance(radius, (list, tuple))
+    several = isinstance(radius, (list, tuple, np.ndarray))
     radii = list(radius) if several else [radius]
     check_radii(radii)
+    check_passes(max_passes)
     rounds = Rounds(trajectory, model, loss)
     names = [f"layer:{layer}" for layer in rounds.scopes.layers] if scope == "layers" else [scope]
     solved = {}
@@ -201,7 +203,15 @@ def check_radii(radii, words=()):
             check_positive("radius", radius)
 
 
+def check_passes(passes):
+    """Raises a ValueError unless a number of passes is `None` or a positive integer."""
+    is_number = isinstance(passes, numbers.Integral) and not isinstance(passes, bool)
+    if passes is not None and not (is_number and passes > 0):
+        raise ValueError(f"max_passes must be a positive integer or None, received {passes!r}")
+
+
 def check_positive(name, value):
     """Raises a ValueError unless a value is a positive number."""
-    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
         raise ValueError(f"{name} must be a positive number, received {value!r}")

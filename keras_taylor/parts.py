@@ -80,6 +80,10 @@ class Part:
             for a, shape in zip(np.split(flat, ends), self.scopes.shapes, strict=True)
         ]
 
+    def moves_weights(self):
+        """Returns for each weight whether the part has an entry in it."""
+        return [bool(moves.any()) for moves in self._moves]
+
     def cut(self, tensors):
         """Returns tensors of a graph with those outside of the part zero or `None`."""
         return [

@@ -41,15 +41,24 @@ class Passes:
         """Returns the F that the problem's is an approximation of."""
         return self._run(self._problem.true_value, v)
 
-    def preconditioner(self):
+    def preconditioner(self, spare=0):
         """Returns the problem's, a function of a residual and a shift, or `None`.
 
-        It takes a pass to make, and is made once a solve has taken `PATIENCE` passes without.
+        It takes a pass to make, and is made once a solve has taken `PATIENCE` passes without, if
+        one is left then to use it in, besides those to spare.
         """
-        can_prepare = hasattr(self._problem, "prepare")
-        if can_prepare and self._problem.preconditioner is None and self.count >= PATIENCE:
+        if not hasattr(self._problem, "prepare"):
+            return None
+        is_due = self._problem.preconditioner is None and self.count >= PATIENCE
+        if is_due and self.has_left(spare + 2):
             self._run(self._problem.prepare)
-        return self._problem.preconditioner if can_prepare else None
+        return self._problem.preconditioner
+
+    def interrupt(self):
+        """Ends the solve as an interrupt within a pass does; raises it again if it is a second."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
 
     def has_left(self, passes):
         """Tells whether so many passes are left."""
@@ -64,9 +73,7 @@ class Passes:
         try:
             result = function(*vectors)
         except KeyboardInterrupt as error:
-            if self.interrupted:
-                raise
-            self.interrupted = True
+            self.interrupt()
             raise OutOfPassesError from error
         self.count += 1
         self._watch(self.count, self.best)

@@ -7,7 +7,8 @@ For the weights of one layer as a matrix G of `(rows, units)`, the curvature is 
 
 so that sums over samples of it are enough, whatever the layer computes. Such samples are products
 of a model's transposed Jacobian and a random vector whose covariance is the curvature of the loss
-in the outputs, one a round. Nothing depends on the model being right but the number of passes.
+in the outputs, one a round. How good the model is decides how many passes a solve takes, not what
+it proves.
 """
 
 import numpy as np
@@ -15,24 +16,25 @@ from keras import ops
 from scipy import linalg
 
 # A side of a matrix of weights that is longer is taken to be curved alike in all directions.
-LONGEST_SIDE = 5000
+LONGEST_SIDE = 2048
 
 
-def groups(scopes):
-    """Returns the numbers of the weights that share their units, a tuple for each group."""
+def groups(part):
+    """Returns the numbers of a part's weights that share their units, a tuple for each group."""
     found = {}
+    scopes, moves = part.scopes, part.moves_weights()
     for index, key in enumerate(zip(scopes.first_units, scopes.unit_counts, strict=True)):
-        found.setdefault(key, []).append(index)
+        if moves[index]:
+            found.setdefault(key, []).append(index)
     return list(map(tuple, found.values()))
 
 
-def stacked(scopes, tensors):
+def stacked(part, tensors):
     """Returns tensors like the weights as one matrix `(rows, units)` for each of `groups`."""
+    counts = part.scopes.unit_counts
     return [
-        ops.concatenate(
-            [ops.reshape(tensors[index], (-1, scopes.unit_counts[index])) for index in group]
-        )
-        for group in groups(scopes)
+        ops.concatenate([ops.reshape(tensors[index], (-1, counts[index])) for index in group])
+        for group in groups(part)
     ]
 
 
@@ -59,7 +61,7 @@ class Kronecker:
         self._zeros = [np.zeros(shape) for shape in part.scopes.shapes]
         self._groups = [
             (group, *_eigen(part.scopes, group, *means))
-            for group, means in zip(groups(part.scopes), sums, strict=True)
+            for group, means in zip(groups(part), sums, strict=True)
         ]
 
     def __call__(self, residual, shift):

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -14,6 +15,8 @@ from keras_taylor.smoothing import is_kinked
 
 # Rounds up to this size together are kept in memory rather than read again in each pass.
 CACHED_BYTES = 2**31
+# A preconditioner serves up to so many times the rounds that it was made from.
+MOST_GROWTH = 4
 
 
 class Rounds:
@@ -100,19 +103,31 @@ class Problem:
     """
 
     def __init__(self, rounds, part, output_loss=None):
-        self.part, self.count = part, len(rounds)
+        self.part, self._count = part, len(rounds)
         self._rounds, self._output_loss = rounds, output_loss
         self._value = tf.function(self._summed_value, autograph=False)
         self._curvature = tf.function(self._summed_curvature, autograph=False)
         self._losses = tf.function(self._losses_by_round, autograph=False)
-        self.preconditioner = None
+        self._products = tf.function(self._summed_products, autograph=False)
+        self.preconditioner, self._prepared = None, 0
+
+    @property
+    def count(self):
+        """How many of the rounds F is over, from the first on."""
+        return self._count
+
+    @count.setter
+    def count(self, count):
+        self._count = count
+        if count > MOST_GROWTH * self._prepared:
+            self.preconditioner = None
 
     def prepare(self):
-        """Makes a `preconditioner` for solves that take many passes, by a pass over all rounds."""
-        summed = tf.function(self._summed_products, autograph=False)()
-        count = len(self._rounds)
-        means = [[None if s is None else s.numpy() / count for s in sums] for sums in summed]
+        """Makes a `preconditioner` for solves that take many passes, by one pass."""
+        sums = self._products(self._most())
+        means = [[None if s is None else s.numpy() / self.count for s in three] for three in sums]
         self.preconditioner = preconditioner.Kronecker(self.part, means)
+        self._prepared = self.count
 
     def value_and_gradient(self, v):
         """Returns F and its gradient at a vector, over the first `count` rounds."""
@@ -164,20 +179,17 @@ class Problem:
 
         return self._rounds.dataset.take(most).reduce(_zeros(v), add)
 
-    def _summed_products(self):
-        scopes = self.part.scopes
-
+    def _summed_products(self, most):
         def add(sums, numbered):
             number, tensors = numbered
-            sample = self._batch(tensors).curvature_sample(number)
-            return _added(sums, _products(scopes, sample))
+            found = _products(self.part, self._batch(tensors).curvature_sample(number))
+            return _added(sums, [one for one in keras.tree.flatten(found) if one is not None])
 
-        zeros = _zeros(_products(scopes, [tf.zeros(shape, "float64") for shape in scopes.shapes]))
-        sums = iter(self._rounds.dataset.enumerate().reduce(zeros, add))
-        return [
-            [None if one is None else next(sums) for one in preconditioner.products(matrix)]
-            for matrix in preconditioner.stacked(scopes, list(map(tf.zeros, scopes.shapes)))
-        ]
+        blank = [tf.zeros(shape, "float64") for shape in self.part.scopes.shapes]
+        blank = _products(self.part, blank)
+        zeros = tuple(one for one in keras.tree.flatten(blank) if one is not None)
+        sums = iter(self._rounds.dataset.take(most).enumerate().reduce(zeros, add))
+        return [[None if one is None else next(sums) for one in three] for three in blank]
 
     def _losses_by_round(self, v, most):
         def put(losses, numbered):
@@ -233,9 +245,8 @@ class LinearRegret:
         return self._rounds.dataset.take(end).skip(start).reduce(zeros, add)
 
 
-def _products(scopes, tensors):
-    found = map(preconditioner.products, preconditioner.stacked(scopes, tensors))
-    return [one for products in found for one in products if one is not None]
+def _products(part, tensors):
+    return [preconditioner.products(matrix) for matrix in preconditioner.stacked(part, tensors)]
 
 
 def _zeros(tensors):

@@ -76,7 +76,7 @@ class Model:
             if excesses[worst] <= 0:
                 return
             try:
-                self._add(self._direction(solutions[worst], radii[worst]))
+                self._add(self._direction(solutions[worst], radii[worst], spare))
             except OutOfPassesError:
                 return
 
@@ -97,9 +97,9 @@ class Model:
             shift=shift,
         )
 
-    def _direction(self, solution, radius):
+    def _direction(self, solution, radius, spare):
         """Returns where to look next: the residual, or what it says by a preconditioner."""
-        precondition = self._passes.preconditioner()
+        precondition = self._passes.preconditioner(spare)
         if precondition is None:
             return solution.residual
         # Where the ball does not bind, this is about the multiplier of one that would.

@@ -134,6 +134,44 @@ def test_several_radii(recorded, table):
         assert row["optimum_lower"] <= found["optimum_upper"]
 
 
+def test_few_passes_leave_one_for_each_radius(recorded):
+    for most in (2, 5, 9, 12):
+        tables = kt.decompose(
+            *recorded,
+            "network",
+            rounds=[12, STEPS],
+            radius=[0.1, "last"],
+            tolerance=1e-9,
+            max_passes=most,
+            verbose=0,
+        )
+        rows = [row for table in tables for row in table.rows]
+        assert all(row["passes"] <= most for row in rows)
+        assert all(np.isfinite([row["optimum_lower"], row["optimum_upper"]]).all() for row in rows)
+
+
+def test_a_solve_without_a_pass_has_no_regret(recorded):
+    first, second = kt.decompose(
+        *recorded, "network", [5, 12, STEPS], radius=[0.1, 0.2], max_passes=1, verbose=0
+    )
+    assert np.isinf([row["optimum_upper"] for row in first.rows]).all()
+    assert np.isfinite([row["optimum_upper"] for row in second.rows]).all()
+    assert np.isnan(first.rate()["network"].slope)
+
+
+def test_an_interrupt_between_passes_keeps_the_rows(recorded, monkeypatch):
+    original = decomposition._entry
+
+    def entry(optimum, count, *rest):
+        if count == STEPS:
+            raise KeyboardInterrupt
+        return original(optimum, count, *rest)
+
+    monkeypatch.setattr(decomposition, "_entry", entry)
+    found = kt.decompose(*recorded, "layers", rounds=[5, STEPS], verbose=0)
+    assert [row["rounds"] for row in found.rows] == [5]
+
+
 def test_progress_is_shown(recorded, capsys):
     kt.decompose(*recorded, "layer:last", rounds=[STEPS], verbose=1)
     assert "optimum_upper" in capsys.readouterr().out
@@ -159,6 +197,9 @@ def test_parts_that_stand_still_have_no_regret(tmp_path):
         ({"radius": -1.0}, "radius must be"),
         ({"radius": "first"}, "radius must be a positive number, received 'first'"),
         ({"radius": []}, "radius is an empty list"),
+        ({"radius": True}, "radius must be a positive number, received True"),
+        ({"max_passes": 0}, "max_passes must be a positive integer or None, received 0"),
+        ({"max_passes": 1.5}, "max_passes must be"),
         ({"scope": "nope"}, "unknown scope"),
     ],
 )

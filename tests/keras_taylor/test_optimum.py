@@ -7,7 +7,7 @@ from scipy import optimize
 from sklearn import linear_model
 
 import keras_taylor as kt
-from keras_taylor import streaming
+from keras_taylor import streaming, subspace
 
 ROUNDS, BATCH, FEATURES = 6, 16, 4
 
@@ -29,6 +29,21 @@ def _recorded(tmp_path, loss, batches, hidden=(), outputs=2, rate=0.05, activati
     model = keras.Model(inputs, keras.layers.Dense(outputs, name="last")(x))
     model.compile(keras.optimizers.SGD(rate), loss=loss)
     return kt.record(model, batches, tmp_path / "run", steps=len(batches), verbose=0), model
+
+
+def test_an_interrupt_between_passes_ends_the_solve(tmp_path, monkeypatch):
+    trajectory, model = _recorded(tmp_path, "mse", _linear_data(), hidden=(5,))
+    original = subspace.trust_region
+
+    def region(curvature, linear, radius):
+        if len(linear) == 4:
+            raise KeyboardInterrupt
+        return original(curvature, linear, radius)
+
+    monkeypatch.setattr(subspace, "trust_region", region)
+    found = _solve(trajectory, model, tolerance=1e-9)
+    assert not found.converged
+    assert found.lower_bound < found.value < np.inf
 
 
 def _solve(trajectory, model, scope="network", **options):

@@ -39,9 +39,11 @@ def _known(factors, part):
 
 def test_weights_of_a_layer_are_one_matrix():
     scopes = Scopes(_model().trainable_variables)
-    assert preconditioner.groups(scopes) == [(0, 1), (2, 3), (4, 5)]
+    part = Part(scopes, "network")
+    assert preconditioner.groups(part) == [(0, 1), (2, 3), (4, 5)]
+    assert preconditioner.groups(Part(scopes, "unit:last/1")) == [(4, 5)]
     arrays = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
-    hidden, normal, last = preconditioner.stacked(scopes, arrays)
+    hidden, normal, last = preconditioner.stacked(part, arrays)
     np.testing.assert_array_equal(hidden, np.vstack([arrays[0], arrays[1]]))
     assert [tuple(matrix.shape) for matrix in (hidden, normal, last)] == [(5, 5), (2, 5), (6, 3)]
 
@@ -49,19 +51,20 @@ def test_weights_of_a_layer_are_one_matrix():
 @pytest.mark.parametrize("name", ["network", "layer:last"])
 def test_known_factors_are_inverted(name):
     scopes = Scopes(_model().trainable_variables)
-    part = Part(scopes, name)
+    part, whole = Part(scopes, name), Part(scopes, "network")
     sides = [(5, 5), (2, 5), (6, 3)]
     factors = [tuple(map(_positive, pair)) for pair in sides]
     wanted = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
     solution = part.vector(wanted)
     image = []
     for (a, b), (rows, _), matrix in zip(
-        factors, sides, preconditioner.stacked(scopes, wanted), strict=True
+        factors, sides, preconditioner.stacked(whole, wanted), strict=True
     ):
         matrix = np.asarray(matrix)
         bent = a @ matrix @ b + 0.3 * matrix
         image += [bent[: rows - 1], bent[rows - 1 :]]
     image = [array.reshape(shape) for array, shape in zip(image, scopes.shapes, strict=True)]
+    factors = factors if part.layer is None else factors[2:]
     found = _known(factors, part)(part.vector(image), 0.3)
     np.testing.assert_allclose(found, solution, rtol=1e-6)
 
@@ -74,7 +77,7 @@ def test_a_long_side_counts_as_curved_alike(monkeypatch):
     np.testing.assert_allclose(inner, tf.transpose(matrix) @ matrix)
     scopes = Scopes(_model().trainable_variables)
     part = Part(scopes, "layer:last")
-    sums = [(None, None, 0.0), (None, None, 0.0), (None, inner.numpy(), float(square))]
+    sums = [(None, inner.numpy(), float(square))]
     residual = GENERATOR.normal(size=18)
     found = preconditioner.Kronecker(part, sums)(residual, 0.5)
     expected = np.linalg.solve(inner.numpy() / 6 + 0.5 * np.eye(3), residual.reshape(6, 3).T).T
@@ -145,9 +148,24 @@ def test_short_solves_do_without(recorded):
     assert solver.problem.preconditioner is not None
 
 
-def test_running_out_of_passes_while_it_is_made_leaves_an_interval(recorded):
-    for most in range(passes.PATIENCE, passes.PATIENCE + 4):
+def test_more_passes_are_never_worse(recorded):
+    """Also around the pass that makes it, which has to leave one to use it in."""
+    values = []
+    for most in range(1, passes.PATIENCE + 6):
         found = kt.taylor_optimum(*recorded, radius=20.0, max_passes=most, verbose=0)
         assert found.passes <= most
         assert not found.converged
         assert found.lower_bound < found.value < np.inf
+        values.append(found.value)
+    assert values == sorted(values, reverse=True)
+
+
+def test_it_is_made_again_for_many_more_rounds(recorded):
+    problem = Solver(Rounds(*recorded), "network").problem
+    problem.count = 5
+    problem.prepare()
+    made = problem.preconditioner
+    problem.count = 20
+    assert problem.preconditioner is made
+    problem.count = 21
+    assert problem.preconditioner is None
