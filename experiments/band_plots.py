@@ -26,8 +26,8 @@ def curves_figure(runs, places, read, title, label, log=False):
         curves = np.asarray([read(run) for run in group], float)
         draw_band(axes, index, optimizer, group[0][places], curves)
     axes.set(title=title, xlabel="round", ylabel=label)
-    if log and axes.lines:
-        axes.set(yscale="log")
+    if log:
+        plots.scale_logarithmic(axes)
     return plots.finished(drawing)
 
 

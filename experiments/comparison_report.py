@@ -114,7 +114,8 @@ def sensitivity_figure(grid):
         plots.line(axes, index, optimizer, rates, losses)
         axes.lines[-1].set_marker("o")
     axes.set(title="Final loss by learning rate", xlabel="learning rate", ylabel="final loss")
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale="log")
+    plots.scale_logarithmic(axes)
     return plots.finished(drawing)
 
 

@@ -66,53 +66,46 @@ def train(run):
 
 
 class Curve(keras.callbacks.Callback):
-    """Losses and metrics of a run in windows, read from the running means of `fit`."""
+    """Losses and metrics of a run in windows.
+
+    The running means of `fit` start anew at each window: as differences of means over the whole
+    run, which Keras sums in float32, losses would drown in a spike before them.
+    """
 
     def __init__(self, steps):
         super().__init__()
-        self._reads = sorted(
-            {
-                *np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist(),
-                self._last(steps),
-            }
-        )
+        self._start = max(1, steps - max(1, round(LAST_SHARE * steps)))
+        places = np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist()
+        self._reads = sorted({*places, self._start})
         self._logs, self._rounds, self.diverged = [], [], False
-
-    @staticmethod
-    def _last(steps):
-        return max(1, steps - max(1, round(LAST_SHARE * steps)))
 
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 in self._reads:
             self._rounds.append(batch + 1)
             self._logs.append({name: float(value) for name, value in logs.items()})
+            self.model.reset_metrics()
             self.diverged = not math.isfinite(self._logs[-1]["loss"])
             if self.diverged:
                 self.model.stop_training = True
 
     def windows(self):
         """Returns the rounds that were read, and the mean loss between them and those before."""
-        return self._rounds, self._means("loss")
+        return self._rounds, [log["loss"] for log in self._logs]
 
     def final_loss(self):
         """Returns the mean loss over the last share of the run."""
-        return self._since(self._last(self._rounds[-1]), "loss")
+        return self._final("loss")
 
     def final_metrics(self):
         """Returns the means of the other metrics over the last share of the run."""
-        names = [name for name in self._logs[-1] if name != "loss"]
-        return {name: self._since(self._last(self._rounds[-1]), name) for name in names}
+        return {name: self._final(name) for name in self._logs[-1] if name != "loss"}
 
-    def _means(self, name):
-        sums = np.array([log[name] for log in self._logs]) * self._rounds
-        return (np.diff(sums, prepend=0.0) / np.diff(self._rounds, prepend=0)).tolist()
-
-    def _since(self, start, name):
-        total = self._logs[-1][name] * self._rounds[-1]
-        if start not in self._rounds or start == self._rounds[-1]:
-            return self._logs[-1][name]
-        before = self._logs[self._rounds.index(start)][name] * start
-        return (total - before) / (self._rounds[-1] - start)
+    def _final(self, name):
+        lengths = np.diff(self._rounds, prepend=0)
+        # In a run of one round that one is the last share.
+        kept = [index for index, end in enumerate(self._rounds) if end > self._start] or [-1]
+        values = [self._logs[index][name] for index in kept]
+        return float(np.average(values, weights=lengths[kept]))
 
 
 def finish(run, directory):

@@ -225,6 +225,12 @@ def subplots(count):
     return drawing, panels[:count]
 
 
+def scale_logarithmic(axes):
+    """Makes the values' axis logarithmic if a line has anything to show there."""
+    if any((np.asarray(line.get_ydata(), float) > 0).any() for line in axes.lines):
+        axes.set(yscale="log")
+
+
 def _label_logarithmic(axis):
     """Writes numbers rather than powers of ten; between these too, within less than a decade."""
     if axis.get_scale() == "log":

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from experiments import comparison_report, comparison_runs, optimizer_comparison
@@ -59,6 +60,22 @@ def test_results_are_complete(finished):
     assert "All rates" in (directory / "report.html").read_text(encoding="utf-8")
 
 
+def test_all_runs_may_diverge(data_dir, tmp_path):
+    settings = optimizer_comparison.Settings(
+        task="digits_autoencoder",
+        optimizers=("sgd",),
+        learning_rates=(1e25, 1e30),
+        max_steps=5,
+        seeds=1,
+        data_dir=data_dir,
+        output_dir=str(tmp_path / "out"),
+    )
+    directory = optimizer_comparison.main(settings)
+    summary = json.loads((directory / "results.json").read_text())["summary"]["sgd"]
+    assert (summary["best_rate"], summary["diverged"]) == (None, 2)
+    assert (directory / "report.html").exists()
+
+
 def test_several_workers_give_the_same_to_the_bit(finished, tmp_path):
     settings, directory = finished
     again = dataclasses.replace(settings, workers=2, output_dir=str(tmp_path / "out"))
@@ -82,17 +99,43 @@ def test_killed_and_started_again_it_trains_what_is_missing(finished, monkeypatc
     assert _runs(directory) == before
 
 
+class _Means:
+    """Stands for a model whose logs are running means since the last reset."""
+
+    def __init__(self, losses, curve):
+        self.reset_metrics()
+        curve.set_model(self)
+        for number, loss in enumerate(losses):
+            self.kept.append(np.float32(loss))
+            mean = np.sum(self.kept, dtype="float32") / np.float32(len(self.kept))
+            curve.on_train_batch_end(number, {"loss": mean, "accuracy": 1.0})
+
+    def reset_metrics(self):
+        self.kept = []
+
+
 def test_final_loss_is_the_mean_over_the_last_tenth():
     curve = comparison_runs.Curve(20)
     losses = [float(n % 7) for n in range(20)]
-    for number in range(20):
-        mean = sum(losses[: number + 1]) / (number + 1)
-        curve.on_train_batch_end(number, {"loss": mean, "accuracy": 1.0})
+    _Means(losses, curve)
     assert curve.final_loss() == pytest.approx(sum(losses[-2:]) / 2)
     assert curve.final_metrics() == {"accuracy": 1.0}
     rounds, windows = curve.windows()
     assert rounds == list(range(1, 21))
     assert windows == pytest.approx(losses)
+
+
+def test_a_spike_does_not_drown_what_comes_after():
+    curve = comparison_runs.Curve(400)
+    _Means([1e11] * 3 + [30.0] * 397, curve)
+    assert curve.final_loss() == pytest.approx(30.0)
+    assert curve.windows()[1][-1] == pytest.approx(30.0)
+
+
+def test_a_run_of_one_round_has_a_final_loss():
+    curve = comparison_runs.Curve(1)
+    _Means([5.0], curve)
+    assert curve.final_loss() == 5.0
 
 
 def test_divergence_is_a_result(data_dir, tmp_path):
