@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 from experiments import (
+    claim_texts,
     claims,
     comparison_report,
     exploration_report,
@@ -129,7 +130,7 @@ def _claim_sections(evidence):
         report.Section(
             "Claim by claim", table=report.Table(*claims.table(evidence), text_columns=4)
         ),
-        report.Section("How it was decided", terms=claims.HOW_DECIDED),
+        report.Section("How it was decided", terms=claim_texts.HOW_DECIDED),
         report.Section(
             "The evidence", table=report.Table(*claims.evidence_table(evidence), text_columns=6)
         ),

@@ -92,7 +92,12 @@ def write(directory, runs, configuration):
     summary = shattering_report.summarize(runs)
     results.write_json(
         directory / "results.json",
-        {"configuration": configuration, "summary": summary, "runs": runs},
+        {
+            "configuration": configuration,
+            "summary": summary,
+            "trends": {kind: vars(found) for kind, found in shattering_report.trends(runs).items()},
+            "runs": runs,
+        },
     )
     rows = (row for run in runs for row in shattering_report.long_rows(run))
     results.write_csv(directory / "shattering.csv", shattering_report.COLUMNS, rows)

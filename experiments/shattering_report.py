@@ -162,12 +162,16 @@ def trend(runs, kind):
     return statistics.rank_correlation(list(groups.values()))
 
 
+def trends(runs):
+    """Returns the `trend` of each kind."""
+    return {kind: trend(runs, kind) for kind in dict.fromkeys(run["kind"] for run in runs)}
+
+
 def trend_table(runs):
     """Returns header and rows: whether the autocorrelation falls with depth, for each kind."""
     header = ("network", "rank correlation of autocorrelation and depth", "p", "falls with depth")
     rows = []
-    for kind in dict.fromkeys(run["kind"] for run in runs):
-        found = trend(runs, kind)
+    for kind, found in trends(runs).items():
         rows.append(
             (
                 kind,

@@ -53,3 +53,27 @@ def _fit(log_rounds, log_values):
         "standard_error": float(line.stderr),
         "r_squared": r_squared,
     }
+
+
+def widened(rate, rows):
+    """Returns a rate of regret whose interval also covers what the solves leave open.
+
+    The slope is a weighted sum of log regrets, so it is largest where regret is at its upper end
+    at large N and at its lower end at small N.
+
+    Args:
+        rate: A dictionary with `slope`, `lower` and `upper`, of regret against the comparators
+            that were found, which is its lower end.
+        rows: The rows of the decomposition that it is of, with `regret_lower` and `regret_upper`.
+    """
+    ends = [(row["regret_lower"], row["regret_upper"]) for row in rows]
+    if rate["lower"] is None or any(one is None for pair in ends for one in pair):
+        return rate | {"lower": None, "upper": None}
+    kept = [row for row in rows if row["regret_lower"] > 0]
+    logs = np.log([row["rounds"] for row in kept])
+    room = np.log([row["regret_upper"] / row["regret_lower"] for row in kept])
+    weights = (logs - logs.mean()) / np.sum((logs - logs.mean()) ** 2)
+    return rate | {
+        "lower": float(rate["lower"] + np.minimum(weights, 0) @ room),
+        "upper": float(rate["upper"] + np.maximum(weights, 0) @ room),
+    }

@@ -40,3 +40,29 @@ def test_too_little_to_fit_is_no_slope(values):
 
 def test_two_rounds_at_the_end_are_no_line():
     assert slopes.log_log_slope([10, 11], [1.0, 2.0])["slope"] is None
+
+
+def test_a_widened_slope_covers_all_that_the_gaps_leave_open():
+    generator = np.random.default_rng(0)
+    rounds = np.array([10, 30, 100, 300])
+    lower = rounds**0.6 / rounds
+    upper = lower * generator.uniform(1, 1.5, 4)
+    rows = [
+        {"rounds": n, "regret_lower": low, "regret_upper": high}
+        for n, low, high in zip(rounds, lower, upper, strict=True)
+    ]
+    found = slopes.widened({"slope": 0.6, "lower": 0.55, "upper": 0.66}, rows)
+    drawn = generator.uniform(lower, upper, (500, 4))
+    corners = np.where(generator.integers(0, 2, (500, 4)), lower, upper)
+    fits = [
+        np.polyfit(np.log(rounds), np.log(rounds * regret), 1)[0]
+        for regret in np.concatenate([drawn, corners])
+    ]
+    assert found["lower"] - 0.55 == pytest.approx(min(fits) - 0.6, abs=1e-9)
+    assert found["upper"] - 0.66 == pytest.approx(max(fits) - 0.6, abs=1e-9)
+
+
+def test_an_open_end_leaves_a_slope_open():
+    rows = [{"rounds": n, "regret_lower": 1.0, "regret_upper": None} for n in (10, 20, 40)]
+    found = slopes.widened({"slope": 0.6, "lower": 0.55, "upper": 0.66}, rows)
+    assert (found["slope"], found["lower"], found["upper"]) == (0.6, None, None)
