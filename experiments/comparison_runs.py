@@ -154,6 +154,8 @@ def _on_cluster(todo, directory, address):
         ) from error
     ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     remote = ray.remote(max_retries=3)(finish)
+    # Workers have another working directory.
+    directory = directory.resolve()
     waiting = [remote.remote(run, directory) for run in todo]
     while waiting:
         done, waiting = ray.wait(waiting)

@@ -41,7 +41,6 @@ from experiments import (
 from experiments.errors import UsageError
 
 EXPERIMENT = "optimizer_comparison"
-# Rates are the table's own times these.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,17 @@ def seconds_of(parts, shattering):
     return found | {"together": sum(found.values())}
 
 
+def _environment(parts, shattering):
+    """Returns versions and machine; each of several values where runs differ."""
+    experiments = [one for of_task in parts.values() for one in of_task.values()]
+    runs = [run for one in (*experiments, shattering) for run in one["runs"]]
+    values = {}
+    for run in runs:
+        for name, value in run["environment"].items():
+            values.setdefault(name, {})[str(value)] = None
+    return {name: "; ".join(found) for name, found in values.items()}
+
+
 def _run_seconds(run):
     return run["seconds"] if "seconds" in run else run["wall_seconds"] + run["solve_seconds"]
 
@@ -61,7 +72,7 @@ def write(directory, parts, shattering, configuration):
     the experiment's own directory.
     """
     evidence = evidence_of(parts, shattering)
-    environment = shattering["runs"][0]["environment"]
+    environment = _environment(parts, shattering)
     seconds = seconds_of(parts, shattering)
     results.write_json(
         directory / "results.json",

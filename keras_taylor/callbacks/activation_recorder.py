@@ -48,8 +48,8 @@ class ActivationRecorder(Cadence):
 
     Raises:
         ValueError: if `every` or `keep` is no positive number; in `fit`, if the probe has no
-            examples or other shapes than the model takes, or the model has no rectifier that can
-            be seen.
+            examples or other shapes than the model takes, the model has no rectifier that can be
+            seen, or is another one than in an earlier `fit`.
 
     Example:
 
@@ -66,12 +66,18 @@ class ActivationRecorder(Cadence):
         if keep is not None and not (isinstance(keep, int) and keep > 0):
             raise ValueError(f"keep must be a positive number or None, received {keep!r}")
         self._probe_x, self._keep, self._log_dir = probe_x, keep, log_dir
-        self._probe, self._writer = None, None
+        self._probe, self._writer, self._recorded = None, None, None
         self.snapshots, self.steps, self.measures = [], [], {name: [] for name in MEASURES}
         self._kept_steps, self._digests = [], set()
 
     def on_train_begin(self, logs=None):
+        if self._probe is not None and self._recorded is not self.model:
+            raise ValueError(
+                f"this recorder holds snapshots of model {self._recorded.name!r}, received model "
+                f"{self.model.name!r}: make a new recorder for each model"
+            )
         if self._probe is None:
+            self._recorded = self.model
             self._probe = exploration.Probe(self.model, self._probe_x)
             if self._log_dir is not None:
                 self._writer = tf.summary.create_file_writer(str(self._log_dir))

@@ -1,6 +1,7 @@
 """When a callback looks at a run: after each epoch, or after every so many rounds."""
 
 import math
+import numbers
 
 import keras
 
@@ -10,7 +11,8 @@ class Cadence(keras.callbacks.Callback):
 
     Args:
         every: `"epoch"`, or a number of rounds. With `steps_per_execution`, Keras stops between
-            executions only, so the look is at the first stop after so many rounds.
+            executions only, so the look is at the first stop after so many rounds. In the first
+            epoch of data of unknown size, an execution that ends early counts as a whole one.
 
     Raises:
         ValueError: if `every` is neither.
@@ -18,7 +20,8 @@ class Cadence(keras.callbacks.Callback):
 
     def __init__(self, every):
         super().__init__()
-        if every != "epoch" and not (isinstance(every, int) and every > 0):
+        is_number = isinstance(every, numbers.Integral) and not isinstance(every, bool)
+        if every != "epoch" and not (is_number and every > 0):
             raise ValueError(f"every must be 'epoch' or a positive number, received {every!r}")
         self.every, self.round, self._begun = every, 0, 0
 

@@ -86,6 +86,13 @@ def test_going_on_goes_on_counting():
     assert recorder.steps == [0, 4, 8]
 
 
+def test_another_model_needs_another_recorder():
+    recorder = Recorder(PROBE)
+    _fit(recorder, epochs=1)
+    with pytest.raises(ValueError, match="make a new recorder for each model"):
+        _fit(recorder, epochs=1)
+
+
 def test_keeping_few_snapshots(tmp_path):
     recorder = Recorder(PROBE, keep=2)
     _fit(recorder)

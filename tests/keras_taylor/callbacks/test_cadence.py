@@ -42,6 +42,10 @@ def test_rounds_are_counted(every, executions, rounds):
     assert _looks(every, executions).at == rounds
 
 
+def test_numbers_of_numpy_are_numbers():
+    assert _looks(np.int64(7)).at == [7, 14]
+
+
 def test_logs_are_passed_on():
     assert all("loss" in logs for every in ("epoch", 3) for logs in _looks(every).logs)
 
@@ -54,7 +58,7 @@ def test_rounds_of_a_recording_are_counted(tmp_path):
     assert looks.at == [2, 4, 6]
 
 
-@pytest.mark.parametrize("every", ["batch", 0, -1, 1.5, None])
+@pytest.mark.parametrize("every", ["batch", 0, -1, 1.5, None, True])
 def test_bad_every(every):
     with pytest.raises(ValueError, match="every must be 'epoch' or a positive number, received"):
         Cadence(every)
