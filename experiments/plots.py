@@ -132,7 +132,8 @@ def _draw_bars(axes, summaries, part):
             lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
             shown = upper if name == "optimum" else lower
             plot_data.keep(axes, name, [_label(item)], [shown], y_lower=[lower], y_upper=[upper])
-    axes.set_xticks(range(len(summaries)), [_label(item) for item in summaries])
+    labels = [_label(item).replace(":", "\n") for item in summaries]
+    axes.set_xticks(range(len(summaries)), labels)
     axes.set(title=_title(part), ylabel="average loss")
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from experiments import presets, reproduce
+from experiments import claims, presets, reproduce, reproduction_report, results
 from experiments.errors import UsageError
 
 
@@ -101,6 +101,24 @@ def test_report_comes_again_without_training(finished, tmp_path):
     settings = dataclasses.replace(finished, output_dir=str(copy), report_only=True)
     reproduce.main(settings)
     assert (copy / "report.html").read_text() == (finished.directory / "report.html").read_text()
+
+
+def test_committed_results_say_what_their_claims_do():
+    directory = pathlib.Path(reproduce.__file__).parent / "results" / "paper"
+    tasks = results.read_json(directory / "configuration.json")["tasks"]
+    parts = {plan["task"]: reproduce._read_task(directory / plan["task"], plan) for plan in tasks}
+    shattering = results.read_json(directory / "shattering" / "results.json")
+    evidence = reproduction_report.evidence_of(parts, shattering)
+    held = results.read_json(directory / "results.json")
+    assert [dataclasses.asdict(piece) for piece in evidence] == held["evidence"]
+    assert [list(row.values()) for row in held["claims"]] == [
+        list(row) for row in claims.table(evidence)[1]
+    ]
+    readme = (directory.parents[2] / "README.md").read_text(encoding="utf-8")
+    for row in held["claims"]:
+        assert (
+            f"| {row['claim']} | {row['says']} | {row['verdict']} | {row['evidence']} |" in readme
+        )
 
 
 def test_report_without_results_is_refused(finished, tmp_path):

@@ -49,9 +49,9 @@ def test_smoothed_losses_are_convex(name):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("radius", [0.2, 3.0])
+@pytest.mark.parametrize(("radius", "tolerance"), [(0.2, 1e-3), (3.0, 1e-2)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_interval_contains_the_optimum(name, radius, tmp_path):
+def test_interval_contains_the_optimum(name, radius, tolerance, tmp_path):
     """Against SciPy, on the losses of a linear model, which are its Taylor losses."""
     generator = np.random.default_rng(2)
     x, y = generator.normal(size=(ROUNDS, BATCH, FEATURES)), _targets(name, generator)
@@ -60,7 +60,7 @@ def test_interval_contains_the_optimum(name, radius, tmp_path):
     model.compile(keras.optimizers.SGD(0.01), loss=LOSSES[name]())
     batches = list(zip(x, y, strict=True))
     trajectory = kt.record(model, batches, tmp_path / "run", steps=ROUNDS, verbose=0)
-    found = kt.taylor_optimum(trajectory, model, radius=radius, tolerance=1e-3, verbose=0)
+    found = kt.taylor_optimum(trajectory, model, radius=radius, tolerance=tolerance, verbose=0)
     assert found.converged
     start = next(iter(trajectory)).weights[0].ravel()
     loss = _in_numpy(name)
@@ -80,7 +80,7 @@ def test_interval_contains_the_optimum(name, radius, tmp_path):
         for guess in (start, found.comparator[0].ravel())
     )
     assert found.lower_bound <= reference * (1 + 1e-9)
-    assert found.value <= reference * (1 + 2e-3)
+    assert found.value <= reference * (1 + 2 * tolerance)
 
 
 def _in_numpy(name):
