@@ -80,7 +80,8 @@ def activation_tangent(activation, before, output, tangent):
     if activation is None or activation is keras.activations.linear:
         return tangent
     if activation is keras.activations.relu:
-        return ops.where(output > 0, tangent, ops.zeros((), tangent.dtype))
+        # One operation, which a comparison and a choice would be two of.
+        return tf.raw_ops.ReluGrad(gradients=tangent, features=output)
     with tf.autodiff.ForwardAccumulator(before, tangent) as accumulator:
         again = activation(before)
     return accumulator.jvp(again)
