@@ -8,9 +8,10 @@ says, claim by claim, what was found.
     python -m experiments.reproduce --preset=paper --data_dir=~/tensorflow_datasets
     python -m experiments.reproduce --preset=paper --report_only --output_dir=experiments/results
 
-On two cores `quick` (digits) takes eight minutes; `paper` (MNIST autoencoder, CIFAR-10 convnet) has
-not been run to its end yet and may take an hour. Expect the decomposition to tell why optimizers
-differ, rectifiers to shatter with depth, and regret that grows faster than the square root of N.
+On two cores `quick` (digits) takes eight minutes and `paper` (MNIST autoencoder, CIFAR-10 convnet)
+about an hour. Expect the decomposition to tell why optimizers differ, rectifiers to shatter with
+depth, and regret that grows faster than the square root of N. `experiments/results` holds what
+`paper` gave.
 
 Writes `report.html` (start there), `report.md`, `results.json` and, below, the directory of each
 experiment, with logs that `tensorboard --logdir=<output_dir>` shows. Killed and run again, it goes
