@@ -33,7 +33,12 @@ class Run:
     @property
     def name(self):
         """Name of the run's file."""
-        return f"{self.optimizer}_{self.learning_rate:.3g}_{self.seed}"
+        return name_of(dataclasses.asdict(self))
+
+
+def name_of(run):
+    """Returns the name of a run, a dictionary, within its comparison."""
+    return f"{run['optimizer']}_{run['learning_rate']:.3g}_{run['seed']}"
 
 
 def train(run):

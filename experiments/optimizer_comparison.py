@@ -126,12 +126,8 @@ def _reruns(settings, best):
 def write(directory, grid, again, configuration):
     """Writes numbers, pictures and the report of finished runs, and prints the table."""
     summary = comparison_report.summarize(grid, again)
-    runs = list(
-        {
-            run["optimizer"] + str(run["learning_rate"]) + str(run["seed"]): run
-            for run in (*grid, *again)
-        }.values()
-    )
+    by_name = {comparison_runs.name_of(run): run for run in (*grid, *again)}
+    runs = list(by_name.values())
     results.write_json(
         directory / "results.json",
         {"configuration": configuration, "summary": summary, "grid": grid, "runs": runs},
@@ -139,7 +135,7 @@ def write(directory, grid, again, configuration):
     results.write_csv(
         directory / "comparison.csv", comparison_report.COLUMNS, map(comparison_report.row, runs)
     )
-    tensorboard.write_comparison(directory, runs)
+    tensorboard.write_comparison(directory, by_name)
     for name, draw in comparison_report.figures(grid, again).items():
         plots.write_png(draw(), directory / f"{name}.png")
     title = f"Tuned optimizers: {configuration['task']}"

@@ -1,7 +1,6 @@
 """The numbers that a figure shows, kept beside it so that a report can hand them out."""
 
 import base64
-import csv
 import io
 import weakref
 
@@ -46,8 +45,6 @@ def csv_uri(drawing):
     found = rows(drawing)
     columns = [name for name in COLUMNS if any(row.get(name) is not None for row in found)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
+    results.put_csv(text, columns, ({name: row.get(name) for name in columns} for row in found))
     encoded = base64.b64encode(text.getvalue().encode("utf-8")).decode("ascii")
     return f"data:text/csv;charset=utf-8;base64,{encoded}"

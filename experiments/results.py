@@ -93,9 +93,14 @@ def write_json(path, value):
 def write_csv(path, columns, rows):
     """Writes rows (dictionaries) with a header; what is missing or not finite is empty."""
     with _replacing(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(jsonable(row) for row in rows)
+        put_csv(file, columns, rows)
+
+
+def put_csv(file, columns, rows):
+    """Writes what `write_csv` writes to an open file."""
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(jsonable(row) for row in rows)
 
 
 def write_text(path, text):

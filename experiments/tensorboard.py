@@ -20,7 +20,7 @@ def write_comparison(directory, runs):
 
     Args:
         directory: The directory of the results.
-        runs: The runs, as `experiments.comparison_runs.train` returns them.
+        runs: The runs by name, as `experiments.comparison_runs.train` returns them.
     """
     logs = directory / DIRECTORY
     clear(logs)
@@ -29,8 +29,7 @@ def write_comparison(directory, runs):
             hparams=[hparams.HParam(name) for name in HYPERPARAMETERS],
             metrics=[hparams.Metric(FINAL_LOSS, display_name="final loss")],
         )
-    for run in runs:
-        name = f"{run['optimizer']}_{run['learning_rate']:.3g}_{run['seed']}"
+    for name, run in runs.items():
         with _writer(logs / name).as_default():
             _write_run(run)
 

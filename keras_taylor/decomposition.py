@@ -183,12 +183,14 @@ def decompose(
             found = solver.solve(at, tolerance, max_passes, start, 0, count)
             start = found[0].comparator
             try:
-                entries = [_entry(optimum, count, solver, linear) for optimum in found]
+                # Equal radii share a solve, and the pass for the regrets.
+                different = {optimum.radius: optimum for optimum in found}
+                entries = {r: _entry(o, count, solver, linear) for r, o in different.items()}
             except KeyboardInterrupt:
                 return tables if several else tables[0]
-            for table, (row, regrets) in zip(tables, entries, strict=True):
-                table.rows.append(row)
-                table.regrets[name, count] = regrets
+            for table, optimum in zip(tables, found, strict=True):
+                row, table.regrets[name, count] = entries[optimum.radius]
+                table.rows.append(dict(row))
             shown = [(key, tables[0].rows[-1][key]) for key in bar.stateful_metrics]
             bar.update(len(tables[0].rows), values=shown)
             if solver.interrupted:

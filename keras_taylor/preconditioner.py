@@ -38,8 +38,13 @@ def stacked(part, tensors):
     ]
 
 
-def products(matrix):
-    """Returns `G G'`, `G' G` and `||G||^2` of a matrix, `None` in place of what is too large."""
+def products(part, tensors):
+    """Returns for each of `groups` `G G'`, `G' G` and `||G||^2`, all in float64."""
+    return [_products(ops.cast(matrix, "float64")) for matrix in stacked(part, tensors)]
+
+
+def _products(matrix):
+    """Returns the products of one matrix, `None` in place of what is too large."""
     rows, units = matrix.shape
     return (
         matrix @ ops.transpose(matrix) if rows <= LONGEST_SIDE else None,
@@ -68,8 +73,8 @@ class Kronecker:
         """Returns p, a float64 vector of the part, for a residual r and a positive shift."""
         arrays = self._part.arrays(residual, self._zeros)
         solved = list(arrays)
-        for group, values, rows, units in self._groups:
-            matrix = self._stacked(arrays, group)
+        matrices = map(np.asarray, stacked(self._part, arrays))
+        for matrix, (group, values, rows, units) in zip(matrices, self._groups, strict=True):
             matrix = _turned(matrix, rows, units, transposed=True)
             matrix = _turned(matrix / (values + shift), rows, units)
             ends = np.cumsum([self._rows(index) for index in group])[:-1]
@@ -79,10 +84,6 @@ class Kronecker:
 
     def _rows(self, index):
         return self._zeros[index].size // self._part.scopes.unit_counts[index]
-
-    def _stacked(self, arrays, group):
-        units = self._part.scopes.unit_counts[group[0]]
-        return np.concatenate([arrays[index].reshape(-1, units) for index in group])
 
 
 def _eigen(scopes, group, outer, inner, square):

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -108,7 +107,7 @@ class Problem:
         self._value = tf.function(self._summed_value, autograph=False)
         self._curvature = tf.function(self._summed_curvature, autograph=False)
         self._losses = tf.function(self._losses_by_round, autograph=False)
-        self._products = tf.function(self._summed_products, autograph=False)
+        self._factors = tf.function(self._summed_products, autograph=False)
         self.preconditioner, self._prepared = None, 0
 
     @property
@@ -124,7 +123,7 @@ class Problem:
 
     def prepare(self):
         """Makes a `preconditioner` for solves that take many passes, by one pass."""
-        sums = self._products(self._most())
+        sums = self._factors(self._most())
         means = [[None if s is None else s.numpy() / self.count for s in three] for three in sums]
         self.preconditioner = preconditioner.Kronecker(self.part, means)
         self._prepared = self.count
@@ -182,12 +181,13 @@ class Problem:
     def _summed_products(self, most):
         def add(sums, numbered):
             number, tensors = numbered
-            found = _products(self.part, self._batch(tensors).curvature_sample(number))
-            return _added(sums, [one for one in keras.tree.flatten(found) if one is not None])
+            found = preconditioner.products(
+                self.part, self._batch(tensors).curvature_sample(number)
+            )
+            return _added(sums, _known(found))
 
-        blank = [tf.zeros(shape, "float64") for shape in self.part.scopes.shapes]
-        blank = _products(self.part, blank)
-        zeros = tuple(one for one in keras.tree.flatten(blank) if one is not None)
+        blank = preconditioner.products(self.part, list(map(tf.zeros, self.part.scopes.shapes)))
+        zeros = tuple(_known(blank))
         sums = iter(self._rounds.dataset.take(most).enumerate().reduce(zeros, add))
         return [[None if one is None else next(sums) for one in three] for three in blank]
 
@@ -245,8 +245,8 @@ class LinearRegret:
         return self._rounds.dataset.take(end).skip(start).reduce(zeros, add)
 
 
-def _products(part, tensors):
-    return [preconditioner.products(matrix) for matrix in preconditioner.stacked(part, tensors)]
+def _known(tensors):
+    return [one for several in tensors for one in several if one is not None]
 
 
 def _zeros(tensors):

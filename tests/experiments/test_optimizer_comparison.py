@@ -27,6 +27,19 @@ def finished(data_dir, tmp_path_factory):
     return settings, optimizer_comparison.main(settings)
 
 
+def _at_rates(*rates, max_steps, data_dir, directory):
+    """Settings of plain SGD on an autoencoder, which diverges at high rates."""
+    return optimizer_comparison.Settings(
+        task="digits_autoencoder",
+        optimizers=("sgd",),
+        learning_rates=rates,
+        max_steps=max_steps,
+        seeds=1,
+        data_dir=data_dir,
+        output_dir=str(directory / "out"),
+    )
+
+
 def _runs(directory):
     found = {}
     for path in sorted((directory / "runs").iterdir()):
@@ -61,15 +74,7 @@ def test_results_are_complete(finished):
 
 
 def test_all_runs_may_diverge(data_dir, tmp_path):
-    settings = optimizer_comparison.Settings(
-        task="digits_autoencoder",
-        optimizers=("sgd",),
-        learning_rates=(1e25, 1e30),
-        max_steps=5,
-        seeds=1,
-        data_dir=data_dir,
-        output_dir=str(tmp_path / "out"),
-    )
+    settings = _at_rates(1e25, 1e30, max_steps=5, data_dir=data_dir, directory=tmp_path)
     directory = optimizer_comparison.main(settings)
     summary = json.loads((directory / "results.json").read_text())["summary"]["sgd"]
     assert (summary["best_rate"], summary["diverged"]) == (None, 2)
@@ -139,15 +144,7 @@ def test_a_run_of_one_round_has_a_final_loss():
 
 
 def test_divergence_is_a_result(data_dir, tmp_path):
-    settings = optimizer_comparison.Settings(
-        task="digits_autoencoder",
-        optimizers=("sgd",),
-        learning_rates=(0.001, 1e4),
-        max_steps=30,
-        seeds=1,
-        data_dir=data_dir,
-        output_dir=str(tmp_path / "out"),
-    )
+    settings = _at_rates(0.001, 1e4, max_steps=30, data_dir=data_dir, directory=tmp_path)
     found = json.loads((optimizer_comparison.main(settings) / "results.json").read_text())
     good, bad = found["grid"]
     assert bad["diverged"]

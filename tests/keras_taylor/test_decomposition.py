@@ -134,6 +134,22 @@ def test_several_radii(recorded, table):
         assert row["optimum_lower"] <= found["optimum_upper"]
 
 
+def test_equal_radii_are_looked_at_once(recorded, monkeypatch):
+    seen, original = [], decomposition._entry
+
+    def entry(optimum, count, *rest):
+        seen.append((optimum.radius, count))
+        return original(optimum, count, *rest)
+
+    monkeypatch.setattr(decomposition, "_entry", entry)
+    one, other = kt.decompose(
+        *recorded, "layer:last", rounds=[12, STEPS], radius=[None, "last"], verbose=0
+    )
+    assert len(seen) == len(set(seen)) == 3
+    assert one.rows[1] == other.rows[1]
+    np.testing.assert_array_equal(*(t.regrets["layer:last", STEPS] for t in (one, other)))
+
+
 def test_few_passes_leave_one_for_each_radius(recorded):
     for most in (2, 5, 9, 12):
         tables = kt.decompose(

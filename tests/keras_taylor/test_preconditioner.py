@@ -71,12 +71,14 @@ def test_known_factors_are_inverted(name):
 
 def test_a_long_side_counts_as_curved_alike(monkeypatch):
     monkeypatch.setattr(preconditioner, "LONGEST_SIDE", 5)
-    matrix = tf.constant(GENERATOR.normal(size=(6, 3)))
-    outer, inner, square = preconditioner.products(matrix)
-    assert outer is None
-    np.testing.assert_allclose(inner, tf.transpose(matrix) @ matrix)
     scopes = Scopes(_model().trainable_variables)
     part = Part(scopes, "layer:last")
+    arrays = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
+    ((outer, inner, square),) = preconditioner.products(part, arrays)
+    matrix = np.vstack([arrays[4], arrays[5]])
+    assert outer is None
+    np.testing.assert_allclose(inner, matrix.T @ matrix)
+    np.testing.assert_allclose(square, np.sum(matrix**2))
     sums = [(None, inner.numpy(), float(square))]
     residual = GENERATOR.normal(size=18)
     found = preconditioner.Kronecker(part, sums)(residual, 0.5)

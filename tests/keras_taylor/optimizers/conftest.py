@@ -5,8 +5,24 @@ import numpy as np
 import pytest
 
 
+class Replay(keras.optimizers.SGD):
+    """Plain SGD that keeps weights and gradients of each step; runs eagerly."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kept = []
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables or self._trainable_variables
+        weights = [variable.numpy().astype("float64") for variable in variables]
+        self.kept.append((weights, [np.asarray(gradient, "float64") for gradient in grads]))
+        super().apply(grads, trainable_variables)
+
+
 class Training:
     """Trains the same small network, on the same data, with whatever optimizer is given."""
+
+    replay = Replay
 
     def __init__(self):
         generator = np.random.default_rng(0)

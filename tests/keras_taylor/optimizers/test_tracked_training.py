@@ -1,0 +1,125 @@
+"""Tests that training under a tracker is training without, to the bit."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_taylor as kt
+
+RegretTracker = kt.optimizers.RegretTracker
+
+OPTIMIZERS = {
+    "sgd": lambda **options: keras.optimizers.SGD(0.05, **options),
+    "momentum": lambda **options: keras.optimizers.SGD(0.05, momentum=0.9, **options),
+    "rmsprop": lambda **options: keras.optimizers.RMSprop(0.01, **options),
+    "adam": lambda **options: keras.optimizers.Adam(0.01, **options),
+    "adamw": lambda **options: keras.optimizers.AdamW(0.01, **options),
+    "adagrad": lambda **options: keras.optimizers.Adagrad(0.05, **options),
+    "lion": lambda **options: keras.optimizers.Lion(0.01, **options),
+}
+OPTIONS = [
+    {"clipnorm": 0.1},
+    {"clipvalue": 0.01},
+    {"global_clipnorm": 0.1},
+    {"weight_decay": 0.1},
+    {"use_ema": True, "ema_overwrite_frequency": 2},
+    {"use_ema": True},
+    {"gradient_accumulation_steps": 3},
+    {"loss_scale_factor": 64.0},
+]
+MODES = [{}, {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}]
+
+
+def _weights(training, optimizer, dtype=None, callbacks=(), **options):
+    model = training.compile(optimizer, training.model(dtype), **options)
+    training.fit(model, callbacks=list(callbacks))
+    return model.get_weights()
+
+
+def _assert_same(training, build, dtype=None, callbacks=lambda: (), **options):
+    bare = _weights(training, build(), dtype, callbacks(), **options)
+    tracker = RegretTracker(build())
+    tracked = _weights(training, tracker, dtype, callbacks(), **options)
+    for one, other in zip(bare, tracked, strict=True):
+        np.testing.assert_array_equal(one, other)
+    return tracker
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_training_is_the_same_to_the_bit(training, name, mode):
+    tracker = _assert_same(training, OPTIMIZERS[name], **mode)
+    assert int(tracker.steps) == 12
+    assert np.isfinite(tracker.linear_regret())
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_training_is_the_same_with_every_option(training, name, options):
+    tracker = _assert_same(training, lambda: OPTIMIZERS[name](**options))
+    plain = RegretTracker(OPTIMIZERS[name]())
+    _weights(training, plain)
+    # The first gradient is the same: it is recorded before any option acts on it.
+    assert int(tracker.steps) == int(plain.steps)
+
+
+@pytest.fixture
+def mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}], ids=str)
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision_under_a_loss_scale(training, mode):
+    tracker = _assert_same(training, OPTIMIZERS["adam"], **mode)
+    assert int(tracker.steps) == 12
+    assert 0 < float(tracker.linear_regret()) < 100
+    assert np.isnan(tracker.average_loss)
+    assert np.isnan(tracker.optimum_lower_bound())
+
+
+def test_loss_scale_factor_does_not_change_the_sums(training):
+    values = []
+    for factor in (None, 1024.0):
+        tracker = RegretTracker(keras.optimizers.SGD(0.05, loss_scale_factor=factor))
+        _weights(training, tracker)
+        values.append([tracker.linear_regret(), tracker.average_loss])
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
+
+
+def test_schedules_and_plateaus_act_on_the_inner_optimizer(training):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    _assert_same(training, lambda: keras.optimizers.SGD(schedule))
+
+    def plateau():
+        return [keras.callbacks.ReduceLROnPlateau("loss", 0.1, patience=0, min_delta=100)]
+
+    tracker = _assert_same(training, OPTIMIZERS["sgd"], callbacks=plateau)
+    assert float(tracker.inner_optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_swapping_in_averaged_weights_works(training):
+    def swap():
+        return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+
+    _assert_same(training, lambda: keras.optimizers.SGD(0.1, use_ema=True), callbacks=swap)
+
+
+def test_training_goes_on_as_it_would_after_a_non_finite_gradient(training):
+    training.x[20] = np.inf
+    tracker = _assert_same(training, OPTIMIZERS["sgd"])
+    assert int(tracker.skipped_steps) == 11
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("sgd", {}), ("sgd", {"jit_compile": True}), ("rmsprop", {"jit_compile": True}), ("adam", {})],
+)
+def test_training_is_the_same_to_the_bit_with_signal_to_noise(training, name, mode):
+    bare = _weights(training, OPTIMIZERS[name](), **mode)
+    tracker = RegretTracker(OPTIMIZERS[name](), track_snr=True)
+    for one, other in zip(bare, _weights(training, tracker, **mode), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.isfinite(tracker.snr()).all()
