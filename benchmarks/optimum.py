@@ -5,9 +5,9 @@ r"""Taylor optima: intervals, passes, seconds, and a pass over the training step
         --optimizers=adam --burn_in=390 --recorded=50 --tolerance=0.02 \
         --parts=network,layer:dense_192,layer:logits
 
-The first, on the MNIST autoencoder, takes about two minutes on two cores: R is the distance
+The first, on the MNIST autoencoder, takes about a minute on two cores: R is the distance
 travelled; expect SGD to have the highest optimum and Adam the least regret, at most a hundred
-passes, and a pass to cost about as much as 300 training steps. The second takes about twelve
+passes, and a pass to cost about as much as 300 training steps. The second takes about nine
 minutes, nearly all of them in the network's passes.
 """
 

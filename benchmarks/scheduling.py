@@ -2,7 +2,7 @@
 
     python -m benchmarks.scheduling --output=out/scheduling.json
 
-Takes some minutes on two cores. Trains the digits with one worker and with as many as there are
+Takes five minutes on two cores. Trains the digits with one worker and with as many as there are
 cores, and says what a worker's time is above that of the runs it trained: its start, the hand-over
 of runs, the writing of their files. Workers start once, so what they add is a matter of how long
 they have to train.
@@ -18,7 +18,7 @@ from absl import app, flags
 from benchmarks import reporting
 from experiments import comparison_runs, tables
 
-ROUNDS = flags.DEFINE_integer("rounds", 4_000, "Rounds of a run.")
+ROUNDS = flags.DEFINE_integer("rounds", 40_000, "Rounds of a run.")
 RUNS = flags.DEFINE_integer("runs", 8, "Runs, of as many seeds.")
 TASK = "digits_classifier"
 
