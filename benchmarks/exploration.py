@@ -15,7 +15,7 @@ from absl import app
 
 import keras_taylor as kt
 from benchmarks import reporting, timing
-from experiments import tables
+from experiments.reports import formatting
 
 EXAMPLES, PROBE, BLOCKS = 50_000, 1_000, 10
 
@@ -48,7 +48,7 @@ def main(_):
         "epoch_seconds": epoch,
         "snapshots_kept": len(recorder.snapshots),
     }
-    tables.print_measurements("Recording activation configurations", [row])
+    formatting.print_measurements("Recording activation configurations", [row])
     reporting.write({"rows": [row], "seconds": time.perf_counter() - start})
 
 

@@ -20,7 +20,8 @@ from absl import app, flags
 
 import keras_taylor as kt
 from benchmarks import reporting
-from experiments import optimizers, tables, tasks
+from experiments.reports import formatting
+from experiments.tasks import optimizers, tasks
 
 TIMED_STEPS = {"mnist_autoencoder": 300, "cifar10_convnet": 10}
 
@@ -86,7 +87,7 @@ def main(_):
             for name in _OPTIMIZERS.value
             for row in measure(task, examples, optimizers.parse(name), directory)
         ]
-    tables.print_measurements(f"Taylor optima: {task.name}", rows)
+    formatting.print_measurements(f"Taylor optima: {task.name}", rows)
     reporting.write({"rows": rows})
 
 

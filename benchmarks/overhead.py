@@ -14,7 +14,7 @@ from absl import app
 
 import keras_taylor as kt
 from benchmarks import reporting, timing
-from experiments import tables
+from experiments.reports import formatting
 
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(1e-3),
@@ -57,7 +57,7 @@ def main(_):
     """Measures all cases, prints them and writes them where asked to."""
     cases = itertools.product(timing.NETWORKS, OPTIMIZERS, (False, True))
     rows = [measure(*case) for case in cases]
-    tables.print_measurements("A step under RegretTracker over a bare step", rows)
+    formatting.print_measurements("A step under RegretTracker over a bare step", rows)
     reporting.write({"rows": rows})
 
 

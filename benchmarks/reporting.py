@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from experiments import results
+from experiments.runs import results
 
 OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; none if unset.")
 

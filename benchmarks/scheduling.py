@@ -16,7 +16,8 @@ import time
 from absl import app, flags
 
 from benchmarks import reporting
-from experiments import comparison_runs, tables
+from experiments.reports import formatting
+from experiments.runs import comparison
 
 ROUNDS = flags.DEFINE_integer("rounds", 40_000, "Rounds of a run.")
 RUNS = flags.DEFINE_integer("runs", 8, "Runs, of as many seeds.")
@@ -27,18 +28,16 @@ def main(_):
     """Measures, prints the figures and writes them where asked to."""
     start = time.perf_counter()
     rows = [measure(workers) for workers in sorted({1, os.cpu_count()})]
-    tables.print_measurements("Scheduling", rows)
+    formatting.print_measurements("Scheduling", rows)
     reporting.write({"rows": rows, "seconds": time.perf_counter() - start})
 
 
 def measure(workers):
     """Returns how long runs took by themselves and with all around them, by workers."""
-    runs = [
-        comparison_runs.Run(TASK, "sgd", 0.01, seed, ROUNDS.value) for seed in range(RUNS.value)
-    ]
+    runs = [comparison.Run(TASK, "sgd", 0.01, seed, ROUNDS.value) for seed in range(RUNS.value)]
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
-        finished = comparison_runs.finish_all(runs, pathlib.Path(directory), workers)
+        finished = comparison.finish_all(runs, pathlib.Path(directory), workers)
         wall = time.perf_counter() - start
     own = sum(run["seconds"] for run in finished)
     return {

@@ -23,7 +23,7 @@ from absl import app, flags
 
 import keras_taylor as kt
 from benchmarks import reporting, timing
-from experiments import tables
+from experiments.reports import formatting
 
 BLOCKS = {"convnet": 12, "autoencoder": 40}
 
@@ -149,12 +149,12 @@ def main(_):
         print_peak(_PEAK_OF.value)
         return
     report = {"steps": timing.alone(step_ratios, itertools.product(BLOCKS, (False, True)))}
-    tables.print_measurements("Over a plain training step", report["steps"])
+    formatting.print_measurements("Over a plain training step", report["steps"])
     report["peak_mebibytes"] = peaks()
-    tables.print_measurements("Peak MiB of the convnet's steps", [report["peak_mebibytes"]])
+    formatting.print_measurements("Peak MiB of the convnet's steps", [report["peak_mebibytes"]])
     if _JAX.value:
         report["jax"] = timing.alone(against_jax, zip(BLOCKS, strict=True))
-        tables.print_measurements("Taylor loss and gradient, milliseconds", report["jax"])
+        formatting.print_measurements("Taylor loss and gradient, milliseconds", report["jax"])
     reporting.write(report)
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments import tasks
+from experiments.tasks import tasks
 
 NETWORKS = {"convnet": "cifar10_convnet", "autoencoder": "mnist_autoencoder"}
 # Rounds in a timed block: long enough for the clock, short enough that a drift hits all alike.

@@ -18,18 +18,9 @@ trains. Run again with the same `--output_dir`, it skips the runs that are done.
 
 import rich
 
-from experiments import (
-    exploration_report,
-    exploring,
-    flags,
-    plots,
-    report,
-    results,
-    tables,
-    tasks,
-    tensorboard,
-    training,
-)
+from experiments.reports import drawing, event_logs, exploration_report, formatting, report
+from experiments.runs import exploring, flags, results, training
+from experiments.tasks import tasks
 
 EXPERIMENT = "exploration"
 DEFAULT = flags.SeedsSettings(
@@ -68,7 +59,7 @@ def _run(directory, task, examples, choice, seed, plan, settings):
             path=directory / "trajectories" / name,
             tolerance=settings.tolerance,
             max_passes=settings.max_passes,
-            log_dir=directory / tensorboard.DIRECTORY / name,
+            log_dir=directory / event_logs.DIRECTORY / name,
         )
         results.write_json(path, run | {"environment": results.environment()})
     return results.read_json(path)
@@ -84,10 +75,12 @@ def write(directory, runs, configuration, plan):
     rows = (row for run in runs for row in exploration_report.long_rows(run))
     results.write_csv(directory / "exploration.csv", exploration_report.COLUMNS, rows)
     for name, draw in exploration_report.figures(runs, summary).items():
-        plots.write_png(draw(), directory / f"{name}.png")
+        drawing.write_png(draw(), directory / f"{name}.png")
     title = f"Exploration: {configuration['task']}"
-    tables.print_table(title, *exploration_report.means_table(summary))
-    tables.print_table("Does more exploration go with", *exploration_report.claim_table(summary))
+    formatting.print_table(title, *exploration_report.means_table(summary))
+    formatting.print_table(
+        "Does more exploration go with", *exploration_report.claim_table(summary)
+    )
     report.write(
         directory / "report.html",
         title,

@@ -23,22 +23,10 @@ import dataclasses
 import rich
 from absl import flags as absl_flags
 
-from experiments import (
-    comparison_report,
-    comparison_runs,
-    flags,
-    optimizers,
-    plots,
-    rates,
-    report,
-    results,
-    rounds,
-    strategies,
-    tables,
-    tasks,
-    tensorboard,
-)
-from experiments.errors import UsageError
+from experiments.reports import comparison_report, drawing, event_logs, formatting, report
+from experiments.runs import comparison, flags, results, rounds
+from experiments.runs.errors import UsageError
+from experiments.tasks import optimizers, rates, strategies, tasks
 
 EXPERIMENT = "optimizer_comparison"
 
@@ -77,29 +65,29 @@ def main(settings):
     configuration = settings.configuration(EXPERIMENT)
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     how = {"workers": settings.workers, "ray_address": settings.ray_address}
-    grid = comparison_runs.finish_all(_grid(settings), directory, **how)
+    grid = comparison.finish_all(_grid(settings), directory, **how)
     for _ in range(0 if settings.learning_rates else settings.extensions):
         beyond = rates.beyond_ends(grid)
         if not beyond:
             break
         more = [_run(settings, *pair, settings.seed, grid[0]["steps"]) for pair in beyond]
-        grid += comparison_runs.finish_all(more, directory, **how)
+        grid += comparison.finish_all(more, directory, **how)
     grid.sort(key=lambda run: (settings.optimizers.index(run["optimizer"]), run["learning_rate"]))
     best = rates.best(grid)
-    again = comparison_runs.finish_all(_reruns(settings, best), directory, **how)
+    again = comparison.finish_all(_reruns(settings, best), directory, **how)
     write(directory, grid, again, configuration)
     return directory
 
 
 def _steps(settings):
     task = tasks.get(settings.task)
-    examples = comparison_runs.examples_of(settings.task, settings.data_dir)
+    examples = comparison.examples_of(settings.task, settings.data_dir)
     steps = len(examples) // task.batch_size
     return rounds.total_steps(steps, settings.resolved_epochs(), settings.max_steps)
 
 
 def _run(settings, name, rate, seed, steps):
-    return comparison_runs.Run(
+    return comparison.Run(
         settings.task, name, rate, seed, steps, settings.data_dir, settings.strategy
     )
 
@@ -126,7 +114,7 @@ def _reruns(settings, best):
 def write(directory, grid, again, configuration):
     """Writes numbers, pictures and the report of finished runs, and prints the table."""
     summary = comparison_report.summarize(grid, again)
-    by_name = {comparison_runs.name_of(run): run for run in (*grid, *again)}
+    by_name = {comparison.name_of(run): run for run in (*grid, *again)}
     runs = list(by_name.values())
     results.write_json(
         directory / "results.json",
@@ -135,11 +123,11 @@ def write(directory, grid, again, configuration):
     results.write_csv(
         directory / "comparison.csv", comparison_report.COLUMNS, map(comparison_report.row, runs)
     )
-    tensorboard.write_comparison(directory, by_name)
+    event_logs.write_comparison(directory, by_name)
     for name, draw in comparison_report.figures(grid, again).items():
-        plots.write_png(draw(), directory / f"{name}.png")
+        drawing.write_png(draw(), directory / f"{name}.png")
     title = f"Tuned optimizers: {configuration['task']}"
-    tables.print_table(title, *comparison_report.best_table(summary))
+    formatting.print_table(title, *comparison_report.best_table(summary))
     report.write(
         directory / "report.html",
         title,

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from experiments import rates, shattered_gradients
+from experiments import shattered_gradients
+from experiments.tasks import rates
 
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 

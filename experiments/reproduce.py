@@ -26,16 +26,15 @@ from absl import flags as absl_flags
 
 from experiments import (
     exploration,
-    flags,
     optimizer_comparison,
     presets,
-    rates,
-    reproduction_report,
-    results,
     shattered_gradients,
     taylor_regret,
 )
-from experiments.errors import UsageError
+from experiments.reports import reproduction_report
+from experiments.runs import flags, results
+from experiments.runs.errors import UsageError
+from experiments.tasks import rates
 
 EXPERIMENT = "reproduce"
 SHATTERING, RESULTS = "shattering", "results.json"

@@ -24,19 +24,10 @@ import rich
 import tqdm
 from absl import flags as absl_flags
 
-from experiments import (
-    exploring,
-    flags,
-    plots,
-    report,
-    results,
-    shattering_networks,
-    shattering_report,
-    shattering_runs,
-    tables,
-    tasks,
-)
-from experiments.errors import UsageError
+from experiments.reports import drawing, formatting, report, shattering_report
+from experiments.runs import exploring, flags, results, shattering
+from experiments.runs.errors import UsageError
+from experiments.tasks import shattering_networks, tasks
 
 EXPERIMENT = "shattered_gradients"
 
@@ -79,7 +70,7 @@ def _run(directory, x, settings, kind, depth, seed):
     path = directory / "runs" / f"{kind.replace(' ', '_')}_{depth}_{seed}.json"
     if not path.exists():
         start = time.perf_counter()
-        run = shattering_runs.measure(
+        run = shattering.measure(
             kind, depth, seed, x, settings.width, settings.lines, settings.points
         )
         seconds = {"seconds": time.perf_counter() - start}
@@ -102,9 +93,9 @@ def write(directory, runs, configuration):
     rows = (row for run in runs for row in shattering_report.long_rows(run))
     results.write_csv(directory / "shattering.csv", shattering_report.COLUMNS, rows)
     for name, draw in shattering_report.figures(runs).items():
-        plots.write_png(draw(), directory / f"{name}.png")
+        drawing.write_png(draw(), directory / f"{name}.png")
     title = "Half-width of the autocorrelation, share of the line"
-    tables.print_table(title, *shattering_report.width_table(summary))
+    formatting.print_table(title, *shattering_report.width_table(summary))
     report.write(
         directory / "report.html",
         "Shattered gradients",

@@ -20,19 +20,11 @@ import functools
 
 import rich
 
-from experiments import (
-    flags,
-    plots,
-    regret_report,
-    report,
-    results,
-    summary,
-    tables,
-    tasks,
-    tensorboard,
-    training,
-)
-from keras_taylor import decomposition
+from experiments.analysis import summary
+from experiments.reports import drawing, event_logs, formatting, regret_report, report
+from experiments.runs import flags, results, training
+from experiments.tasks import tasks
+from keras_taylor.optimum import decomposition
 
 EXPERIMENT = "taylor_regret"
 
@@ -41,7 +33,7 @@ def main(settings):
     """Trains with each optimizer of the settings and writes all results.
 
     Args:
-        settings: An `experiments.flags.Settings`.
+        settings: An `experiments.runs.flags.Settings`.
 
     Returns:
         The directory of the results.
@@ -75,7 +67,7 @@ def _run(directory, choice, train):
     if path.exists():
         rich.print(f"{choice.label}: already in {path}, skipped")
     else:
-        run = train(choice, path=trajectory, log_dir=directory / tensorboard.DIRECTORY / name)
+        run = train(choice, path=trajectory, log_dir=directory / event_logs.DIRECTORY / name)
         results.write_json(path, run | {"environment": results.environment()})
     return results.read_json(path)
 
@@ -84,7 +76,7 @@ def _write(directory, runs, plan, configuration):
     summaries = [summary.summarize(run, plan.recorded) for run in runs]
     _write_numbers(directory, runs, summaries, configuration)
     _write_pictures(directory, runs, summaries, plan.recorded)
-    tables.print_table(_title(configuration), *tables.decomposition_table(summaries))
+    formatting.print_table(_title(configuration), *formatting.decomposition_table(summaries))
     rich.print("High regret: tune the step. High optimum: explore.")
     report.write(
         directory / "report.html",
@@ -112,15 +104,15 @@ def _write_numbers(directory, runs, summaries, configuration):
 
 def _write_pictures(directory, runs, summaries, tracked_rounds):
     pictures = {
-        "decomposition.png": plots.decomposition_figure(summaries),
-        "regret.png": plots.growth_figure(runs),
+        "decomposition.png": drawing.decomposition_figure(summaries),
+        "regret.png": drawing.growth_figure(runs),
     }
-    for name, drawing in pictures.items():
-        plots.write_png(drawing, directory / name)
-    plots.write_png(plots.loss_figure(runs, tracked_rounds), directory / "loss.png")
-    plots.write_png(plots.regret_figure(runs), directory / "linear_regret.png")
+    for name, figure in pictures.items():
+        drawing.write_png(figure, directory / name)
+    drawing.write_png(drawing.loss_figure(runs, tracked_rounds), directory / "loss.png")
+    drawing.write_png(drawing.regret_figure(runs), directory / "linear_regret.png")
     layers = regret_report.layers_of(runs)
-    plots.write_png(plots.layers_figure(runs, layers), directory / "layers.png")
+    drawing.write_png(drawing.layers_figure(runs, layers), directory / "layers.png")
 
 
 def _title(configuration):

@@ -13,17 +13,19 @@ if _keras.backend.backend() != "tensorflow":
         f"{_keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
-from keras_taylor import callbacks, exploration, metrics, optimizers, shattering, signal_to_noise
-from keras_taylor.decomposition import Decomposition, Rate, decompose
+from keras_taylor import callbacks, exploration, metrics, optimizers
+from keras_taylor.exploration import shattering
 from keras_taylor.models import TaylorModel
-from keras_taylor.optimum import Optimum, taylor_optimum
-from keras_taylor.recording import record
-from keras_taylor.taylor_loss import (
+from keras_taylor.optimum.decomposition import Decomposition, Rate, decompose
+from keras_taylor.optimum.solve import Optimum, taylor_optimum
+from keras_taylor.taylor.losses import (
     taylor_curvature_product,
     taylor_loss,
     taylor_loss_and_gradient,
 )
-from keras_taylor.trajectory import Round, Trajectory
+from keras_taylor.tracking import signal_to_noise
+from keras_taylor.trajectory.recording import record
+from keras_taylor.trajectory.trajectory import Round, Trajectory
 from keras_taylor.version import __version__
 
 __all__ = [

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_taylor import exploration
 from keras_taylor.callbacks.cadence import Cadence
+from keras_taylor.exploration import snapshots
 
 MEASURES = (
     "activation_hamming",
@@ -78,7 +78,7 @@ class ActivationRecorder(Cadence):
             )
         if self._probe is None:
             self._recorded = self.model
-            self._probe = exploration.Probe(self.model, self._probe_x)
+            self._probe = snapshots.Probe(self.model, self._probe_x)
             if self._log_dir is not None:
                 self._writer = tf.summary.create_file_writer(str(self._log_dir))
             self.take()
@@ -99,18 +99,18 @@ class ActivationRecorder(Cadence):
     def take(self, logs=None):
         """Takes a snapshot of the present weights, as is done in `fit` by itself."""
         snapshot = self._probe.snapshot()
-        self._digests |= exploration.digests(snapshot)
-        frequency = exploration.unit_frequency(snapshot)
+        self._digests |= snapshots.digests(snapshot)
+        frequency = snapshots.unit_frequency(snapshot)
         moved = math.nan
         if self.snapshots:
-            moved = exploration.hamming_share(snapshot, self.snapshots[-1])
+            moved = snapshots.hamming_share(snapshot, self.snapshots[-1])
         switches = self.measures["switches_per_unit"]
         found = (
             moved,
-            exploration.nearest_share(snapshot, self.snapshots),
+            snapshots.nearest_share(snapshot, self.snapshots),
             len(self._digests),
-            exploration.dead_share(frequency),
-            exploration.always_on_share(frequency),
+            snapshots.dead_share(frequency),
+            snapshots.always_on_share(frequency),
             (switches[-1] if switches else 0.0) + (moved if self.snapshots else 0.0),
         )
         for name, value in zip(MEASURES, found, strict=True):

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_taylor import linear_regret
 from keras_taylor.callbacks.cadence import Cadence
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimizers.regret_tracker import tracker_of
+from keras_taylor.tracking import linear_regret
 
 
 class RegretSummaries(Cadence):

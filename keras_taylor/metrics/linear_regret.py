@@ -5,8 +5,8 @@ import warnings
 import keras
 from keras import ops
 
-from keras_taylor import linear_regret
 from keras_taylor.optimizers.regret_tracker import latest_tracker, tracker_of
+from keras_taylor.tracking import linear_regret
 
 
 class TrackerMetric(keras.metrics.Metric):

@@ -73,7 +73,7 @@ class TaylorModel(keras.Model):
             raise ValueError(
                 f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
                 "the graph of layers. Write it as a functional model, or call "
-                "`keras_taylor.taylor_loss` on it"
+                "`keras_taylor.taylor.losses` on it"
             )
         if not model.built:
             raise ValueError(

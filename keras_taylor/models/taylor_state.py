@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_taylor import backend, checks
-from keras_taylor.linear_regret import average
+from keras_taylor import backend
+from keras_taylor.derivatives.method import method_of
 from keras_taylor.models import comparators, taylor_step
+from keras_taylor.tracking.linear_regret import average
 
 
 class State(keras.layers.Layer):
@@ -115,7 +116,7 @@ class Taylor:
 
     def step(self, model, x, y):
         """Returns a step towards the comparators of this round."""
-        method = checks.method_of(model, x, training=True, in_variables=True)
+        method = method_of(model, x, training=True, in_variables=True)
         weights = backend.snapshot(model.trainable_variables)
         parts = []
         for comparator in self._comparators.values():

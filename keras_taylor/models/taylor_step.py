@@ -3,8 +3,8 @@
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor import expansion
-from keras_taylor.outputs import OutputLoss
+from keras_taylor.derivatives import expansion
+from keras_taylor.taylor.outputs import OutputLoss
 
 
 class Step:

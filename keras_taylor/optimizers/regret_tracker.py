@@ -7,10 +7,11 @@ import weakref
 import keras
 from keras import ops
 
-from keras_taylor import backend, signal_to_noise
-from keras_taylor import linear_regret as bounds
+from keras_taylor import backend
 from keras_taylor.optimizers.wrapper import OptimizerWrapper, wrapped
-from keras_taylor.scopes import SCOPES, Scopes, check_scope
+from keras_taylor.tracking import linear_regret as bounds
+from keras_taylor.tracking import signal_to_noise
+from keras_taylor.weights.scopes import SCOPES, Scopes, check_scope
 
 # The latest tracker of each name: saved metrics find theirs again, which was loaded before them.
 _latest = weakref.WeakValueDictionary()

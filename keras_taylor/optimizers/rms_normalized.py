@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_taylor import backend
 from keras_taylor.optimizers.wrapper import OptimizerWrapper
-from keras_taylor.scopes import Scopes
+from keras_taylor.weights.scopes import Scopes
 
 GRANULARITIES = ("weight", "unit", "layer")
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments import datasets, flags, recording, rounds
+from experiments.runs import flags, readings, rounds
+from experiments.tasks import datasets
 
 TRACKED_ROUNDS = 1000
 
@@ -56,12 +57,12 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
 
     Layer `a` has half of the regret in two units, layer `b` has negative regret in one unit.
     """
-    units = rounds.log_spaced(TRACKED_ROUNDS, recording.UNITS)
+    units = rounds.log_spaced(TRACKED_ROUNDS, readings.UNITS)
     numbers = sorted(
         {
             *units,
-            *rounds.log_spaced(TRACKED_ROUNDS, recording.LOG_SPACED),
-            *rounds.linearly_spaced(TRACKED_ROUNDS, recording.LINEARLY_SPACED),
+            *rounds.log_spaced(TRACKED_ROUNDS, readings.LOG_SPACED),
+            *rounds.linearly_spaced(TRACKED_ROUNDS, readings.LINEARLY_SPACED),
         }
     )
     return {

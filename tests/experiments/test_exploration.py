@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments import exploration, exploration_report, exploring, flags, tasks
+from experiments import exploration
+from experiments.reports import exploration_report
+from experiments.runs import exploring, flags
+from experiments.tasks import tasks
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments import comparison_report, comparison_runs, optimizer_comparison
-from experiments.errors import UsageError
+from experiments import optimizer_comparison
+from experiments.reports import comparison_report
+from experiments.runs import comparison
+from experiments.runs.errors import UsageError
 
 SECONDS = ("seconds", "environment")
 
@@ -92,13 +94,13 @@ def test_killed_and_started_again_it_trains_what_is_missing(finished, monkeypatc
     before = _runs(directory)
     missing = directory / "runs" / "adam_0.001_0.json"
     missing.unlink()
-    trained, original = [], comparison_runs.train
+    trained, original = [], comparison.train
 
     def train(run):
         trained.append(run.name)
         return original(run)
 
-    monkeypatch.setattr(comparison_runs, "train", train)
+    monkeypatch.setattr(comparison, "train", train)
     optimizer_comparison.main(settings)
     assert trained == ["adam_0.001_0"]
     assert _runs(directory) == before
@@ -120,7 +122,7 @@ class _Means:
 
 
 def test_final_loss_is_the_mean_over_the_last_tenth():
-    curve = comparison_runs.Curve(20)
+    curve = comparison.Curve(20)
     losses = [float(n % 7) for n in range(20)]
     _Means(losses, curve)
     assert curve.final_loss() == pytest.approx(sum(losses[-2:]) / 2)
@@ -131,14 +133,14 @@ def test_final_loss_is_the_mean_over_the_last_tenth():
 
 
 def test_a_spike_does_not_drown_what_comes_after():
-    curve = comparison_runs.Curve(400)
+    curve = comparison.Curve(400)
     _Means([1e11] * 3 + [30.0] * 397, curve)
     assert curve.final_loss() == pytest.approx(30.0)
     assert curve.windows()[1][-1] == pytest.approx(30.0)
 
 
 def test_a_run_of_one_round_has_a_final_loss():
-    curve = comparison_runs.Curve(1)
+    curve = comparison.Curve(1)
     _Means([5.0], curve)
     assert curve.final_loss() == 5.0
 
@@ -177,7 +179,7 @@ def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
     cluster.wait_for_nodes()
     settings, directory = finished
     runs = optimizer_comparison._grid(settings)
-    done = comparison_runs._on_cluster(runs, tmp_path, cluster.address)
+    done = comparison._on_cluster(runs, tmp_path, cluster.address)
     next(done)
     cluster.remove_node(node, allow_graceful=False)
     list(done)
@@ -201,7 +203,7 @@ def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     runs = optimizer_comparison._grid(finished[0])
     with pytest.raises(UsageError, match=r"keras-taylor\[cluster\]"):
-        comparison_runs.finish_all(runs, tmp_path, ray_address="local")
+        comparison.finish_all(runs, tmp_path, ray_address="local")
 
 
 @pytest.mark.parametrize(

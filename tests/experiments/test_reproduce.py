@@ -8,8 +8,11 @@ import subprocess
 
 import pytest
 
-from experiments import claims, presets, reproduce, reproduction_report, results
-from experiments.errors import UsageError
+from experiments import presets, reproduce
+from experiments.analysis import claims
+from experiments.reports import reproduction_report
+from experiments.runs import results
+from experiments.runs.errors import UsageError
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from experiments import shattered_gradients, shattering_networks, shattering_report
-from experiments.errors import UsageError
+from experiments import shattered_gradients
+from experiments.reports import shattering_report
+from experiments.runs.errors import UsageError
+from experiments.tasks import shattering_networks
 
 
 @pytest.fixture(scope="module")

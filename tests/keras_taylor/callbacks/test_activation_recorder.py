@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor import exploration
 from keras_taylor.callbacks.activation_recorder import MEASURES
 
 Recorder = kt.callbacks.ActivationRecorder
@@ -37,7 +36,7 @@ def test_measures_are_logged_and_match_snapshots_taken_apart():
 
     class Apart(keras.callbacks.Callback):
         def take(self):
-            snapshots.append(exploration.Probe(self.model, PROBE).snapshot())
+            snapshots.append(snapshots.Probe(self.model, PROBE).snapshot())
 
         def on_train_begin(self, logs=None):
             self.take()
@@ -50,16 +49,16 @@ def test_measures_are_logged_and_match_snapshots_taken_apart():
     )
     assert set(MEASURES) < set(history)
     assert recorder.steps == [0, 4, 8, 12]
-    moves = [exploration.hamming_share(a, b) for a, b in itertools.pairwise(snapshots)]
+    moves = [snapshots.hamming_share(a, b) for a, b in itertools.pairwise(snapshots)]
     assert history["activation_hamming"] == pytest.approx(moves)
-    nearest = [exploration.nearest_share(s, snapshots[:n]) for n, s in enumerate(snapshots)][1:]
+    nearest = [snapshots.nearest_share(s, snapshots[:n]) for n, s in enumerate(snapshots)][1:]
     assert history["nearest_hamming"] == pytest.approx(nearest)
     assert history["switches_per_unit"] == pytest.approx(np.cumsum(moves))
     seen = set()
-    counts = [len(seen := seen | exploration.digests(s)) for s in snapshots]
+    counts = [len(seen := seen | snapshots.digests(s)) for s in snapshots]
     assert history["distinct_configurations"] == counts[1:]
-    frequency = exploration.unit_frequency(snapshots[-1])
-    assert history["dead_units"][-1] == exploration.dead_share(frequency)
+    frequency = snapshots.unit_frequency(snapshots[-1])
+    assert history["dead_units"][-1] == snapshots.dead_share(frequency)
 
 
 def test_recording_does_not_change_training():

@@ -1,0 +1,233 @@
+"""The paper's claims, each with its evidence, a verdict, and how that was decided.
+
+Verdicts are `holds`, `does not hold` or `undecided`; each piece of evidence names the rows of the
+results that it comes from.
+"""
+
+import dataclasses
+import math
+
+from scipy import stats
+
+from experiments.analysis import claim_texts, estimates, growth
+from experiments.reports import formatting, shattering_report
+
+SLOPE = 0.5
+# How often a piece of evidence is contrary by chance, and a claim refuted.
+ERROR, LEVEL = 0.025, 0.05
+ENDS = ("optimum_lower", "optimum_upper", "regret_lower", "regret_upper")
+CONTROL, NO_SLOPE = "control", "too little positive regret for a slope"
+ADAPTIVE = ("adagrad", "rmsprop", "adam")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One piece of evidence for or against a claim.
+
+    Args:
+        claim: `"C1"` to `"C4"`.
+        task: The task, or `"initialisation"`.
+        subject: What it is about: an optimizer, a layer, a kind of network.
+        text: The figures, with intervals.
+        verdict: What it says about the claim.
+        source: Where in `results.json` the figures are.
+    """
+
+    claim: str
+    task: str
+    subject: str
+    text: str
+    verdict: str
+    source: str
+
+
+def regret_growth(task, runs, source):
+    """Returns the evidence on C1 of a task's decompositions: of the network, and of its layers."""
+    found = []
+    for number, run in enumerate(runs):
+        split = run["decomposition"]
+        rates = {
+            part: growth.widened(rate, [row for row in split["fixed"] if row["part"] == part])
+            for part, rate in split.get("fixed_rates", {}).items()
+        }
+        where = f"{source}/runs/{number}/decomposition/fixed_rates"
+        if "network" in rates:
+            rate = rates.pop("network")
+            growing = formatting.rate(split.get("rates", {}).get("network"))
+            text = f"slope {_slope(rate)} at fixed R, {growing} else"
+            verdict = _growth_verdict(rate)
+            found.append(Evidence("C1", task, run["optimizer"], text, verdict, f"{where}/network"))
+        if rates:
+            subject = f"{run['optimizer']}, layers"
+            found.append(Evidence("C1", task, subject, *_layers_growth(rates), where))
+    return found
+
+
+def _slope(rate):
+    return NO_SLOPE if rate["slope"] is None else formatting.rate(rate)
+
+
+def _growth_verdict(rate):
+    if rate["lower"] is not None and rate["lower"] > SLOPE:
+        return estimates.FAILS
+    if rate["upper"] is not None and rate["upper"] <= SLOPE:
+        return estimates.HOLDS
+    return estimates.UNDECIDED
+
+
+def _layers_growth(rates):
+    """Returns text and verdict on the growth of the regret of several layers."""
+    verdicts = [_growth_verdict(rate) for rate in rates.values()]
+    known = {part: rate for part, rate in rates.items() if rate["slope"] is not None}
+    text = f"{counted(verdicts)}: {NO_SLOPE} in any"
+    if known:
+        lowest, highest = (
+            pick(known, key=lambda part: known[part]["slope"]) for pick in (min, max)
+        )
+        ends = (
+            f"{formatting.rate(known[part])} ({part.partition(':')[2]})"
+            for part in dict.fromkeys((lowest, highest))
+        )
+        text = f"slope {' to '.join(ends)} at fixed R: {counted(verdicts)}"
+    return text, together(verdicts)
+
+
+def explained_loss(task, summaries, source):
+    """Returns the evidence on C2 of a task's decompositions: each optimizer beside the best."""
+    rows = {item["optimizer"]: item["decomposition"]["parts"].get("network") for item in summaries}
+    rows = {name: row for name, row in rows.items() if row is not None}
+    if len(rows) < 2:
+        return []
+    best = min(rows, key=lambda name: rows[name]["average_loss"])
+    return [
+        _beside(task, name, row, best, rows[best], source)
+        for name, row in rows.items()
+        if name != best
+    ]
+
+
+def _beside(task, name, row, best, other, source):
+    where = f"{source}/summaries ({name}, {best})"
+    if any(one[end] is None for one in (row, other) for end in ENDS):
+        text = "a solve had no pass left to evaluate anything"
+        return Evidence("C2", task, name, text, estimates.UNDECIDED, where)
+    behind = row["average_loss"] - other["average_loss"]
+    optimum = [
+        row["optimum_lower"] - other["optimum_upper"],
+        row["optimum_upper"] - other["optimum_lower"],
+    ]
+    regret = [
+        row["regret_lower"] - other["regret_upper"],
+        row["regret_upper"] - other["regret_lower"],
+    ]
+    is_told = optimum[0] > regret[1] or regret[0] > optimum[1]
+    larger = "the optimum" if sum(optimum) > sum(regret) else "regret"
+    text = (
+        f"behind {best} by {formatting.number(behind, 3)}: "
+        f"optimum {formatting.interval(*optimum)}, regret {formatting.interval(*regret)}"
+    )
+    text += f"; mostly {larger}" if is_told else ""
+    verdict = estimates.HOLDS if is_told else estimates.UNDECIDED
+    return Evidence("C2", task, name, text, verdict, where)
+
+
+def shattering(runs, source):
+    """Returns the evidence on C3."""
+    found = []
+    for kind, trend in shattering_report.trends(runs).items():
+        text = _rank_text(vars(trend))
+        is_rectifier = "relu" in kind
+        verdict = estimates.verdict(trend, -1) if is_rectifier else CONTROL
+        if not math.isfinite(trend.value):
+            text = "the same autocorrelation at every depth"
+        found.append(
+            Evidence("C3", "initialisation", kind, text, verdict, f"{source}/trends/{kind}")
+        )
+    return found
+
+
+def _rank_text(found):
+    p_value = formatting.number(found["p_value"], 2)
+    return f"rank correlation {formatting.estimate(found, 2)}, p {p_value}"
+
+
+def exploring(task, summary, source):
+    """Returns the evidence on C4 of a task's exploration."""
+    found = []
+    effect = summary["normalization"]
+    if effect:
+        more = estimates.from_json(effect["switches a rectifier"])
+        lower = estimates.from_json(effect["Taylor optimum"])
+        verdicts = {estimates.verdict(more, 1), estimates.verdict(lower, -1)}
+        text = (
+            f"switches {formatting.estimate(vars(more), 2)}, "
+            f"optimum {formatting.estimate(vars(lower), 2)}"
+        )
+        subject = "RMS-normalised less plain SGD"
+        where = f"{source}/summary/normalization"
+        found.append(Evidence("C4", task, subject, text, together(verdicts), where))
+    for number, row in enumerate(summary["claims"]):
+        if row["measure"] == "switches a rectifier":
+            text = _rank_text(row)
+            subject = f"switches and {row['outcome']}"
+            where = f"{source}/summary/claims/{number}"
+            found.append(Evidence("C4", task, subject, text, row["verdict"], where))
+    return found
+
+
+def better_solutions(task, tuned, source):
+    """Returns the evidence on C4 of a task's tuned comparison: final losses less plain SGD's.
+
+    Args:
+        task: The task.
+        tuned: The summary of `experiments.optimizer_comparison`.
+        source: Where it lies.
+    """
+    plain = tuned.get("sgd", {"by_seed": []})["by_seed"]
+    found = []
+    for name in ADAPTIVE:
+        if name not in tuned or not plain or len(tuned[name]["by_seed"]) != len(plain):
+            continue
+        less = estimates.difference(tuned[name]["by_seed"], plain)
+        text = f"final training loss {formatting.estimate(vars(less), 2)}"
+        verdict = estimates.verdict(less, -1)
+        where = f"{source}/summary/{name}/by_seed"
+        found.append(Evidence("C4", task, f"{name} less plain SGD, tuned", text, verdict, where))
+    return found
+
+
+def together(verdicts):
+    """Returns what several verdicts on a claim say.
+
+    It holds if all say so. It does not hold if more of them are contrary than would be by chance
+    with a probability of 5 %, where each errs with one of 2.5 %.
+    """
+    verdicts = [verdict for verdict in verdicts if verdict != CONTROL]
+    contrary = verdicts.count(estimates.FAILS)
+    if contrary and stats.binom.sf(contrary - 1, len(verdicts), ERROR) <= LEVEL:
+        return estimates.FAILS
+    return estimates.HOLDS if set(verdicts) == {estimates.HOLDS} else estimates.UNDECIDED
+
+
+def table(evidence):
+    """Returns header and rows: claim by claim, what all its evidence says together."""
+    header = ("claim", "says", "verdict", "evidence")
+    rows = []
+    for claim, text in claim_texts.CLAIMS.items():
+        pieces = [piece for piece in evidence if piece.claim == claim]
+        verdicts = [piece.verdict for piece in pieces]
+        overall = together(verdicts) if pieces else "not measured"
+        rows.append((claim, text, overall, counted(verdicts) or "–"))
+    return header, rows
+
+
+def counted(verdicts):
+    """Returns verdicts in words, with how often each was given."""
+    verdicts = list(verdicts)
+    return ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
+
+
+def evidence_table(evidence):
+    """Returns header and rows: every piece of evidence."""
+    header = ("claim", "task", "about", "evidence", "verdict", "row of results.json")
+    return header, [(p.claim, p.task, p.subject, p.text, p.verdict, p.source) for p in evidence]

@@ -1,0 +1,157 @@
+"""The report of `experiments.taylor_regret`: its tables, pictures and the words around them."""
+
+import functools
+
+from experiments.reports import drawing, formatting, report
+
+HOW_TO_READ = {
+    "average loss": "The mean training loss over the rounds that were recorded. It is the Taylor "
+    "optimum plus the average Taylor regret.",
+    "Taylor optimum": "The best loss that the landscape which the run saw had to offer: the mean "
+    "of the Taylor losses of all rounds at the best comparator no further from the start than the "
+    "run travelled, or within the radius that was set. It lies in the interval, which is proved. "
+    "High: the run saw no good weights; explore more (optimizer, initialisation, architecture).",
+    "average regret": "What the optimizer left on the table: average loss minus Taylor optimum, "
+    "an interval for the same reason. High: tune the step size or the momentum. Negative: the run "
+    "did better than any one point in reach would have done.",
+    "log-log slope": "How fast cumulative regret grows with the number of rounds N: the "
+    "guarantee is √N, a slope of 0.5; 1 is regret that does not shrink on average. Fitted over "
+    "log-spaced N, without those where regret is not positive; in brackets its 95 % interval by "
+    "bootstrap over blocks of rounds. R is fixed at the distance that the whole recording "
+    "travelled; in the pictures it grows along, which adds to the slope. In the tables of linear "
+    "regret it is that one's slope, and the error says how straight the line is.",
+    "regret at W¹, at mean": "Average exact Taylor regret against two comparators: the weights "
+    "where tracking started, and the running mean of the iterates. The first is a lower bound of "
+    "average Taylor regret, which is against the best comparator in reach: that one lies between "
+    "it and linear regret / N. The second shows what a comparator that moves along would have "
+    "gained. Negative where the run did better.",
+    "linear regret / N": "An upper bound of the average Taylor regret, from sums of gradients "
+    "alone, read while the run went on.",
+    "optimum at least": "Average loss minus linear regret / N: the lower bound of the Taylor "
+    "optimum that this gives. Below zero it tells nothing about a loss that cannot be negative.",
+}
+
+
+def sections(runs, summaries, tracked_rounds):
+    """Returns the sections of the report, the most important first."""
+    return [
+        report.Section(
+            "Loss = Taylor optimum + regret",
+            _notes(summaries),
+            table=report.Table(*formatting.decomposition_table(summaries)),
+            pictures=_split_pictures(runs, summaries),
+        ),
+        report.Section("How to read it", terms=HOW_TO_READ),
+        report.Section(
+            "Layer by layer",
+            table=report.Table(*formatting.part_table(summaries, "layer"), text_columns=2),
+            pictures=tuple(
+                picture
+                for part in formatting.parts_of(summaries, "layer")
+                for picture in _split_pictures(runs, summaries, part)
+            ),
+        ),
+        report.Section(
+            "Some units",
+            table=report.Table(*formatting.part_table(summaries, "unit"), text_columns=2),
+        ),
+        report.Section(
+            "What Taylor regret lies between",
+            table=report.Table(*formatting.sandwich_table(summaries)),
+            pictures=_sandwich_pictures(runs),
+        ),
+        report.Section(
+            "Linear regret of the network",
+            table=report.Table(*formatting.network_table(summaries)),
+            pictures=_network_pictures(runs, tracked_rounds),
+        ),
+        report.Section("Linear regret of the layers", pictures=_layer_pictures(runs)),
+        report.Section(
+            "Linear regret of the layers in numbers",
+            table=report.Table(*formatting.layer_table(summaries), text_columns=2),
+        ),
+        report.Section("Runs", table=report.Table(*formatting.run_table(summaries))),
+    ]
+
+
+def layers_of(runs):
+    """Returns the names of all layers, in the order of the network."""
+    return list(dict.fromkeys(layer for run in runs for layer in run["layers"]))
+
+
+def _split_pictures(runs, summaries, part="network"):
+    name = "the network" if part == "network" else part.replace(":", " ")
+    return (
+        report.picture(
+            f"Average loss of each optimizer as Taylor optimum and average regret of {name}",
+            functools.partial(drawing.decomposition_figure, summaries, part),
+        ),
+        report.picture(
+            f"Cumulative regret of {name} against the round, logarithmic, with its interval, "
+            "linear regret dotted, and a guide of slope one half",
+            functools.partial(drawing.growth_figure, runs, part),
+        ),
+    )
+
+
+def _network_pictures(runs, tracked_rounds):
+    draw_loss = functools.partial(drawing.loss_figure, runs, tracked_rounds)
+    draw_regret = functools.partial(drawing.regret_figure, runs, None)
+    return (
+        report.picture("Training loss against the round, for each optimizer", draw_loss),
+        report.picture(
+            "Cumulative linear regret of the network against the round, logarithmic, with a "
+            "guide of slope one half",
+            draw_regret,
+        ),
+    )
+
+
+def _sandwich_pictures(runs):
+    return tuple(
+        report.picture(
+            f"Average regret of {run['optimizer']} against the initial weights, and average linear "
+            "regret above it, against the round",
+            functools.partial(drawing.sandwich_figure, run),
+        )
+        for run in runs
+    )
+
+
+def _layer_pictures(runs):
+    return tuple(
+        report.picture(
+            f"Cumulative linear regret of layer {layer} against the round, logarithmic",
+            functools.partial(drawing.regret_figure, runs, layer),
+        )
+        for layer in layers_of(runs)
+    )
+
+
+def _notes(summaries):
+    """Returns a sentence for each run that needs one."""
+    return tuple(note for item in summaries for note in _notes_on(item))
+
+
+def _notes_on(item):
+    growth = item["decomposition"]["rates"].get("network")
+    wide = [part for part, row in item["decomposition"]["parts"].items() if not row["converged"]]
+    if wide:
+        yield (
+            f"{item['optimizer']}: the interval of {', '.join(wide)} is wider than the tolerance."
+        )
+    if item["diverged"]:
+        yield (
+            f"{item['optimizer']} diverged: its loss was no number any more when it was read at "
+            f"round {item['rounds']}, and training stopped there."
+        )
+    if item["skipped_steps"]:
+        yield (
+            f"{item['optimizer']}: {item['skipped_steps']} rounds had gradients that are not "
+            "finite; they are in none of the sums."
+        )
+    if growth and growth["share_left_out"]:
+        yield (
+            f"{item['optimizer']}: regret of the network was not positive at "
+            f"{growth['share_left_out']:.0%} of the numbers of rounds that the slope could use."
+        )

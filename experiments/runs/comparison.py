@@ -1,0 +1,174 @@
+"""One training run of a comparison: a task, an optimizer with a rate, a seed; and many of them."""
+
+import dataclasses
+import functools
+import math
+import time
+
+import joblib
+import keras
+import numpy as np
+import tqdm
+
+from experiments.runs import exploring, results
+from experiments.runs.errors import UsageError
+from experiments.runs.training import weights_are_finite
+from experiments.tasks import optimizers, strategies, tasks
+
+# The share of a run at its end over which the final loss is the mean.
+LAST_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run is determined by, and where the data lie."""
+
+    task: str
+    optimizer: str
+    learning_rate: float
+    seed: int
+    steps: int
+    data_dir: str | None = None
+    strategy: str | None = None
+
+    @property
+    def name(self):
+        """Name of the run's file."""
+        return name_of(dataclasses.asdict(self))
+
+
+def name_of(run):
+    """Returns the name of a run, a dictionary, within its comparison."""
+    return f"{run['optimizer']}_{run['learning_rate']:.3g}_{run['seed']}"
+
+
+def train(run):
+    """Trains a run and returns its losses and metrics; a run that diverges is a result too."""
+    strategy = strategies.get(run.strategy)
+    task = tasks.get(run.task)
+    # Before the data are read: the order of the data follows from it too.
+    keras.utils.set_random_seed(run.seed)
+    batches = tasks.batches(task, examples_of(run.task, run.data_dir), run.seed).repeat()
+    start = time.perf_counter()
+    with strategy.scope():
+        model = task.build_model()
+        optimizer = optimizers.Choice(run.optimizer, run.learning_rate).build()
+        model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
+    curve = Curve(run.steps)
+    options = {"steps_per_epoch": run.steps, "shuffle": False, "verbose": 0}
+    with strategies.mistakes_told():
+        model.fit(batches, callbacks=[curve], **options)
+    curve.diverged = curve.diverged or not weights_are_finite(model)
+    rounds, losses = curve.windows()
+    return {
+        **dataclasses.asdict(run),
+        "diverged": curve.diverged,
+        "final_loss": math.nan if curve.diverged else curve.final_loss(),
+        "metrics": {} if curve.diverged else curve.final_metrics(),
+        "loss_rounds": rounds,
+        "losses": losses,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+class Curve(keras.callbacks.Callback):
+    """Losses and metrics of a run in windows.
+
+    The running means of `fit` start anew at each window: as differences of means over the whole
+    run, which Keras sums in float32, losses would drown in a spike before them.
+    """
+
+    def __init__(self, steps):
+        super().__init__()
+        self._start = max(1, steps - max(1, round(LAST_SHARE * steps)))
+        places = np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist()
+        self._reads = sorted({*places, self._start})
+        self._logs, self._rounds, self.diverged = [], [], False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 in self._reads:
+            self._rounds.append(batch + 1)
+            self._logs.append({name: float(value) for name, value in logs.items()})
+            self.model.reset_metrics()
+            self.diverged = not math.isfinite(self._logs[-1]["loss"])
+            if self.diverged:
+                self.model.stop_training = True
+
+    def windows(self):
+        """Returns the rounds that were read, and the mean loss between them and those before."""
+        return self._rounds, [log["loss"] for log in self._logs]
+
+    def final_loss(self):
+        """Returns the mean loss over the last share of the run."""
+        return self._final("loss")
+
+    def final_metrics(self):
+        """Returns the means of the other metrics over the last share of the run."""
+        return {name: self._final(name) for name in self._logs[-1] if name != "loss"}
+
+    def _final(self, name):
+        lengths = np.diff(self._rounds, prepend=0)
+        # In a run of one round that one is the last share.
+        kept = [index for index, end in enumerate(self._rounds) if end > self._start] or [-1]
+        values = [self._logs[index][name] for index in kept]
+        return float(np.average(values, weights=lengths[kept]))
+
+
+def finish(run, directory):
+    """Trains a run unless its file is there; returns the file's path."""
+    path = directory / "runs" / f"{run.name}.json"
+    if not path.exists():
+        results.write_json(path, train(run) | {"environment": results.environment()})
+    return path
+
+
+def finish_all(runs, directory, workers=1, ray_address=None):
+    """Trains runs that are not there yet, in this process, in several, or on a cluster.
+
+    Args:
+        runs: A list of `Run`.
+        directory: Where their files lie; all workers of a cluster have to see it.
+        workers: Processes on this machine.
+        ray_address: Address of a Ray cluster, or `None`. Ray starts a run whose worker died again.
+
+    Returns:
+        The runs as dictionaries, in the same order.
+    """
+    todo = [run for run in runs if not (directory / "runs" / f"{run.name}.json").exists()]
+    bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run", dynamic_ncols=True)
+    for _ in _done(todo, directory, workers, ray_address):
+        bar.update()
+    bar.close()
+    return [results.read_json(directory / "runs" / f"{run.name}.json") for run in runs]
+
+
+def _done(todo, directory, workers, ray_address):
+    if ray_address is not None:
+        return _on_cluster(todo, directory, ray_address)
+    if workers == 1:
+        return (finish(run, directory) for run in todo)
+    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
+    return pool(joblib.delayed(finish)(run, directory) for run in todo)
+
+
+def _on_cluster(todo, directory, address):
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "--ray_address needs Ray: install it with pip install 'keras-taylor[cluster]'"
+        ) from error
+    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    remote = ray.remote(max_retries=3)(finish)
+    # Workers have another working directory.
+    directory = directory.resolve()
+    waiting = [remote.remote(run, directory) for run in todo]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        yield from ray.get(done)
+
+
+@functools.lru_cache(maxsize=1)
+def examples_of(task, data_dir):
+    """Returns the examples of a task, which a process keeps for its next run."""
+    return tasks.examples(tasks.get(task), data_dir)

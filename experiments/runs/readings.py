@@ -1,0 +1,106 @@
+"""A callback that reads a `RegretTracker` now and then during training."""
+
+import keras
+import numpy as np
+
+from experiments.runs import rounds
+
+LOG_SPACED = 60
+LINEARLY_SPACED = 50
+UNITS = 12
+
+
+class RegretRecorder(keras.callbacks.Callback):
+    """Reads linear regret and its bounds at log-spaced and linearly spaced rounds.
+
+    Rounds are counted from where tracking starts, which is after `burn_in` rounds. Reading
+    costs a transfer from the device, so it happens at about a hundred rounds a run, and for
+    units at about a dozen. Training stops after `steps` rounds, or at a loss that is no number,
+    after which no round could be used.
+
+    Args:
+        tracker: The `keras_taylor.optimizers.RegretTracker` of the model.
+        steps: Rounds to train, burn-in included.
+        burn_in: Rounds before tracking starts.
+        comparators: Names of the comparators of the model, a `keras_taylor.TaylorModel`, whose
+            average Taylor losses are read too.
+    """
+
+    def __init__(self, tracker, steps, burn_in=0, comparators=()):
+        super().__init__()
+        self.diverged = False
+        self._tracker = tracker
+        self._steps = steps
+        self._burn_in = burn_in
+        self._trained = 0
+        tracked = steps - burn_in
+        self._unit_rounds = set(rounds.log_spaced(tracked, UNITS))
+        self._rounds = self._unit_rounds.union(
+            rounds.log_spaced(tracked, LOG_SPACED), rounds.linearly_spaced(tracked, LINEARLY_SPACED)
+        )
+        self._progress = {"round": [], "steps": [], "skipped_steps": [], "average_loss": []}
+        self._taylor_losses = {name: [] for name in comparators}
+        self._network, self._layers = _Series(), {}
+        self._unit_progress, self._units = {"round": [], "steps": []}, {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained += 1
+        current = self._trained - self._burn_in
+        if current == 0:
+            self._tracker.start_tracking()
+            if self._taylor_losses:
+                self.model.start_tracking()
+        self.diverged = not np.isfinite((logs or {}).get("loss", 0.0))
+        if current in self._rounds or self.diverged:
+            self._record(max(current, 0))
+        if current in self._unit_rounds:
+            self._record_units(current)
+        if self._trained == self._steps or self.diverged:
+            self.model.stop_training = True
+
+    def series(self):
+        """Returns all that was read, as lists over rounds in nested dictionaries."""
+        return {
+            "progress": self._progress,
+            "average_taylor_loss": self._taylor_losses,
+            "network": self._network.lists(),
+            "layers": {layer: series.lists() for layer, series in self._layers.items()},
+            "unit_progress": self._unit_progress,
+            "units": {layer: series.lists() for layer, series in self._units.items()},
+        }
+
+    def _record(self, current):
+        tracker = self._tracker
+        self._progress["round"].append(current)
+        self._progress["steps"].append(int(tracker.steps))
+        self._progress["skipped_steps"].append(int(tracker.skipped_steps))
+        self._progress["average_loss"].append(float(tracker.average_loss))
+        for name, values in self._taylor_losses.items():
+            values.append(float(self.model.average_taylor_loss(name)))
+        self._network.append(tracker.linear_regret(), tracker.optimum_lower_bound())
+        self._append_parts(self._layers, "layers")
+
+    def _record_units(self, current):
+        self._unit_progress["round"].append(current)
+        self._unit_progress["steps"].append(int(self._tracker.steps))
+        self._append_parts(self._units, "units")
+
+    def _append_parts(self, parts, scope):
+        regrets = self._tracker.linear_regret(scope)
+        bounds = self._tracker.optimum_lower_bound(scope)
+        for layer, regret in regrets.items():
+            parts.setdefault(layer, _Series()).append(regret, bounds[layer])
+
+
+class _Series:
+    """Linear regret and the lower bound of the optimum of one part, round after round."""
+
+    def __init__(self):
+        self._regrets, self._bounds = [], []
+
+    def append(self, regret, bound):
+        self._regrets.append(keras.ops.convert_to_numpy(regret).tolist())
+        self._bounds.append(keras.ops.convert_to_numpy(bound).tolist())
+
+    def lists(self):
+        return {"linear_regret": self._regrets, "optimum_lower_bound": self._bounds}

@@ -1,0 +1,1 @@
+"""What is trained on what: data, networks, losses, optimizers and their rates."""

@@ -1,0 +1,88 @@
+"""Datasets by name, through TensorFlow Datasets."""
+
+import contextlib
+import io
+
+import requests
+import tensorflow_datasets as tfds
+
+from experiments.runs.errors import DataNotFoundError
+from experiments.tasks.datasets import digits  # noqa: F401 (its import registers the builder)
+
+# The builders that make their examples from what is installed, without a download.
+LOCAL = ("digits",)
+CONNECTION_TIMEOUT_SECONDS = 5
+
+
+def load(name, split="train", data_dir=None):
+    """Loads one split of a dataset, preparing it first where it is absent.
+
+    Args:
+        name: Name of a dataset known to TensorFlow Datasets; `"digits"` needs no download.
+        split: Name of the split, such as `"train"` or `"test"`.
+        data_dir: Directory of prepared datasets. Defaults to the one of TensorFlow Datasets,
+            `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Returns:
+        A `tf.data.Dataset` of feature dictionaries, in the same order each time.
+
+    Raises:
+        DataNotFoundError: if the dataset is absent and cannot be downloaded or written.
+    """
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.is_prepared():
+        _prepare(builder)
+    return builder.as_dataset(split=split, shuffle_files=False)
+
+
+def _prepare(builder):
+    try:
+        if builder.name in LOCAL:
+            _prepare_quietly(builder)
+        else:
+            _check_connection(builder)
+            builder.download_and_prepare()
+    except Exception as error:
+        raise DataNotFoundError(_absence_message(builder, error)) from error
+
+
+def _prepare_quietly(builder):
+    """Prepares without progress bars, which a second of work does not deserve."""
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
+    finally:
+        tfds.enable_progress_bar()
+
+
+def _check_connection(builder):
+    """Fails within seconds where the download itself would retry for minutes.
+
+    One answer of any kind from any of the hosts is enough: checksum files also list mirrors
+    that are long gone.
+    """
+    first_url_by_host = {url.split("/")[2]: url for url in builder.url_infos or ()}
+    failure = None
+    for url in first_url_by_host.values():
+        try:
+            requests.head(url, timeout=CONNECTION_TIMEOUT_SECONDS)
+            return
+        except requests.RequestException as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _absence_message(builder, error):
+    remedy = (
+        "make that directory writable, or name another one with --data_dir"
+        if builder.name in LOCAL
+        else "connect to the network so that it can be downloaded, or let --data_dir name a "
+        "directory of prepared TensorFlow Datasets, one that holds "
+        f"{builder.name}/{builder.version}/dataset_info.json"
+    )
+    return (
+        f"dataset {builder.name!r} is not prepared in {builder.data_dir} and preparing it failed "
+        f"with {type(error).__name__}: to mend this, {remedy}"
+    )

@@ -1,0 +1,1 @@
+"""Jacobian- and vector-products of a model: what TensorFlow is needed for."""

@@ -1,0 +1,128 @@
+"""A model's output to first order in its weights: values, Jacobian- and vector-products.
+
+`f(V) ~ f(W) + <df/dW, V - W>`. The functions here run a model by calling a function `forward`,
+which returns the tensors to expand, so that one pass can serve training too. Nothing but the
+model's own forward pass changes state.
+
+Which way the derivative goes is decided once for each model, see `method_of`:
+
+- `"layerwise"`: `keras_taylor.derivatives.forward_mode`, the fastest.
+- `"whole"`: one `ForwardAccumulator` around the model, for mixed precision and for models in which
+  tensors also go through operations that are no layers.
+- `"reverse"`: two vector-products, for recurrent layers, whose loops have no forward mode.
+"""
+
+import contextlib
+import inspect
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_taylor import backend
+from keras_taylor.derivatives.forward_mode import Trace
+
+METHODS = ("layerwise", "whole", "reverse")
+
+
+def expand(method, model, forward, parts, primals=None, inputs=()):
+    """Runs a model and returns its outputs with Jacobian-vector products for several tangents.
+
+    Args:
+        method: One of `METHODS`.
+        model: The model.
+        forward: Function without arguments that runs the model and returns a list of tensors.
+        parts: For each part a list of tangents, one for each trainable variable of the model, or
+            `None` for those that stand still.
+        primals: Tensors that the forward pass reads the weights from; defaults to the values of
+            the model's trainable variables.
+        inputs: The tensors that the model is given, in any structure.
+
+    Returns:
+        The list of tensors, and for each part the list of their tangents. Tangents of what does
+        not depend on the weights are zero.
+    """
+    if primals is None:
+        primals = [variable.value for variable in model.trainable_variables]
+    if method == "layerwise":
+        trace = Trace(model, model.trainable_variables, parts, inputs)
+        with trace.recording():
+            outputs = forward()
+        found = zip(*(trace.tangents(output) for output in outputs), strict=True)
+    elif method == "whole":
+        outputs, found = _expand_whole(model, forward, parts, primals)
+    else:
+        outputs, found = _expand_reverse(forward, parts, primals)
+    return outputs, [_filled(outputs, tangents) for tangents in found]
+
+
+def pullback(forward, primals):
+    """Runs a model and returns its outputs and the function `u -> J^T u`.
+
+    Args:
+        forward: Function without arguments that runs the model and returns a list of tensors.
+        primals: Tensors that the forward pass reads the weights from.
+
+    Returns:
+        The list of tensors, and a function from a list of tensors like them to a list of tensors
+        like the primals, `sum over outputs of J^T u`.
+    """
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(primals)
+        outputs = forward()
+
+    return outputs, lambda upstream: gradients(tape, outputs, primals, upstream)
+
+
+def gradients(tape, targets, sources, upstream=None):
+    """Returns the gradients of a tape, dense, and zero where there is no connection."""
+    zero = tf.UnconnectedGradients.ZERO
+    found = tape.gradient(targets, sources, upstream, unconnected_gradients=zero)
+    return [backend.densify(gradient) for gradient in found]
+
+
+def call_options(model, training):
+    """Returns the keyword arguments that let a model run in training mode or not, if it can."""
+    return {"training": training} if "training" in inspect.signature(model.call).parameters else {}
+
+
+def _expand_whole(model, forward, parts, primals):
+    # All parts but the first run in a scope, before it: what the model changes (moving averages,
+    # seeds) and adds (losses), it does once. Weights are read from the primals there too.
+    variables = model.non_trainable_variables
+    state = list(zip(variables, backend.snapshot(variables), strict=True))
+    state += list(zip(model.trainable_variables, primals, strict=True))
+    found = []
+    for number in reversed(range(len(parts))):
+        pairs = [pair for pair in zip(primals, parts[number], strict=True) if pair[1] is not None]
+        scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
+        accumulator = tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True)))
+        with scope, accumulator:
+            outputs = forward()
+        found.append([accumulator.jvp(output) for output in outputs])
+    return outputs, found[::-1]
+
+
+def _expand_reverse(forward, parts, primals):
+    outputs, pull = pullback(forward, primals)
+    upstream = [tf.zeros_like(output) for output in outputs]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(upstream)
+        slopes = pull(upstream)
+        # Linear in `upstream`: the derivative there is the Jacobian-vector product.
+        products = [
+            sum(
+                ops.sum(slope * tangent)
+                for slope, tangent in zip(slopes, part, strict=True)
+                if tangent is not None
+            )
+            for part in parts
+        ]
+    return outputs, [tape.gradient(product, upstream) for product in products]
+
+
+def _filled(outputs, tangents):
+    return [
+        tf.zeros_like(output) if tangent is None else tangent
+        for output, tangent in zip(outputs, tangents, strict=True)
+    ]

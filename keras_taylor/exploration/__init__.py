@@ -1,0 +1,27 @@
+"""How a run explores activation configurations, and how its gradients shatter."""
+
+from keras_taylor.exploration.snapshots import (
+    Bits,
+    Probe,
+    Snapshot,
+    always_on_share,
+    dead_share,
+    digests,
+    hamming,
+    hamming_share,
+    nearest_share,
+    unit_frequency,
+)
+
+__all__ = [
+    "Bits",
+    "Probe",
+    "Snapshot",
+    "always_on_share",
+    "dead_share",
+    "digests",
+    "hamming",
+    "hamming_share",
+    "nearest_share",
+    "unit_frequency",
+]

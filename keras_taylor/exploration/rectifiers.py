@@ -1,0 +1,222 @@
+"""Where a model has kinks: its rectifiers and max-pooling windows, and the side each is on.
+
+For a batch, each rectifier has a bit (on or off; two where its output is bounded above, one for
+each kink), and each pooling window the number of its winner, in binary. They are read off the
+layers' inputs and outputs in a forward pass, by hooks on the layers' calls.
+"""
+
+import dataclasses
+import math
+
+import keras
+import tensorflow as tf
+from keras import activations, layers, ops
+
+from keras_taylor.derivatives.forward_mode import hooked
+
+RECTIFIER, POOL = "rectifier", "pool"
+# Activation functions with a kink at zero, and the level above which they are constant.
+FUNCTIONS = {activations.relu: None, activations.relu6: 6.0, activations.leaky_relu: None}
+POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+GLOBAL_POOLS = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What was read off one call of a layer, for a batch.
+
+    Args:
+        name: The layer's name, with `:1`, `:2` where it is called again.
+        kind: `"rectifier"` or `"pool"`.
+        planes: A list of boolean tensors `(examples, places..., units)`: one for each kink of a
+            rectifier, or one for each binary digit of the winners' numbers.
+    """
+
+    name: str
+    kind: str
+    planes: list
+
+
+def read(model, x, training=False):
+    """Runs a model on a batch and returns a list of `Reading`, in the order of the calls.
+
+    Args:
+        model: A Keras model.
+        x: Inputs of a batch.
+        training: Whether the model runs in training mode.
+
+    Raises:
+        ValueError: if no rectifier is found; the message says what to do.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> (reading,) = read(model, np.array([[-1.0], [2.0]]))
+    >>> reading.name, reading.planes[0].numpy().tolist()
+    ('relu', [[False], [True]])
+    """
+    if not model.built:
+        # Building runs the layers on placeholders, which are not to be read.
+        model(x, training=training)
+    readings = []
+
+    def wrap(layer, call):
+        reader = _reader(layer)
+        if reader is None:
+            return call
+
+        def reading_call(inputs, *args, **kwargs):
+            outputs = call(inputs, *args, **kwargs)
+            kind, planes = reader(_last(layer, inputs), _last(layer, outputs))
+            calls = sum(r.name.partition(":")[0] == layer.name for r in readings)
+            name = f"{layer.name}:{calls}" if calls else layer.name
+            readings.append(Reading(name, kind, planes))
+            return outputs
+
+        return reading_call
+
+    with hooked(_reachable(model), wrap):
+        model(x, training=training)
+    if not readings:
+        raise ValueError(
+            f"no rectifier was found in model {model.name!r}: expected ReLU, LeakyReLU, PReLU, "
+            "max-pooling, or activation='relu' (or 'relu6', 'leaky_relu') in its layers. Functions "
+            "that a `call` of your own applies cannot be seen: make them layers, kept as attributes"
+        )
+    return readings
+
+
+def _reachable(model):
+    """Returns all layers in a model, but for those that run inside of loops."""
+    looped = {
+        id(inner)
+        for layer in model._flatten_layers()
+        if isinstance(layer, (layers.RNN, layers.Wrapper))
+        for inner in layer._flatten_layers(include_self=False)
+    }
+    found = {id(layer): layer for layer in model._flatten_layers(include_self=False)}
+    return [
+        layer
+        for number, layer in found.items()
+        if number not in looped and not isinstance(layer, keras.Model)
+    ]
+
+
+def _reader(layer):
+    """Returns a function from a layer's inputs and outputs to kind and planes, or `None`."""
+    if isinstance(layer, layers.ReLU):
+        return lambda inputs, _: (RECTIFIER, _relu_planes(layer, inputs))
+    if isinstance(layer, (layers.LeakyReLU, layers.PReLU)):
+        return lambda inputs, _: (RECTIFIER, [inputs > 0])
+    if isinstance(layer, POOLS):
+        return lambda inputs, _: (POOL, _fused_winners(layer, inputs))
+    if isinstance(layer, GLOBAL_POOLS):
+        return lambda inputs, _: (POOL, _digits(*_global_winners(inputs)))
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, layers.RNN) or activation is None:
+        return None
+    if isinstance(activation, (layers.ReLU, layers.LeakyReLU, layers.PReLU)):
+        level = getattr(activation, "max_value", None)
+    elif activation in FUNCTIONS:
+        level = FUNCTIONS[activation]
+    else:
+        return None
+    return lambda _, outputs: (RECTIFIER, _output_planes(outputs, level))
+
+
+def _relu_planes(layer, inputs):
+    planes = [inputs > ops.cast(layer.threshold, inputs.dtype)]
+    if layer.max_value is not None:
+        planes.append(inputs >= ops.cast(layer.max_value, inputs.dtype))
+    return planes
+
+
+def _output_planes(outputs, level):
+    # A rectifier's output is positive where its input is, and at its level where that is reached.
+    planes = [outputs > 0]
+    return planes if level is None else [*planes, outputs >= ops.cast(level, outputs.dtype)]
+
+
+def _fused_winners(layer, inputs):
+    # In a graph, XLA fuses the many passes over the inputs into one.
+    if tf.executing_eagerly():
+        return _winners(layer, inputs)
+    return tf.function(lambda tensor: _winners(layer, tensor), jit_compile=True)(inputs)
+
+
+def _winners(layer, inputs):
+    """Returns the digits of the number of the largest entry in each window."""
+    window, strides = layer.pool_size, layer.strides
+    if layer.padding == "same":
+        inputs = _padded(inputs, window, strides)
+    lengths = [
+        (length - size) // stride + 1
+        for length, size, stride in zip(inputs.shape[1:-1], window, strides, strict=True)
+    ]
+    candidates = []
+    for offset in _offsets(window):
+        cuts = [
+            slice(start, start + (length - 1) * stride + 1, stride)
+            for start, length, stride in zip(offset, lengths, strides, strict=True)
+        ]
+        candidates.append(inputs[(slice(None), *cuts)])
+    return _tournament(candidates)
+
+
+def _tournament(values):
+    """Returns the digits of the number of the largest of several tensors, the first of equal ones.
+
+    Neighbours are compared, then the winners of neighbours: each turn is a digit, and all of it is
+    element by element, which XLA fuses.
+    """
+    entries = [(value, []) for value in values]
+    while len(entries) > 1:
+        pairs = list(zip(entries[::2], entries[1::2], strict=False))
+        left_over = entries[len(pairs) * 2 :]
+        entries = [_match(*pair) for pair in pairs]
+        entries += [
+            (value, [*digits, ops.zeros_like(value, "bool")]) for value, digits in left_over
+        ]
+    return entries[0][1] or [ops.zeros_like(values[0], "bool")]
+
+
+def _match(first, second):
+    is_second = second[0] > first[0]
+    digits = [ops.where(is_second, b, a) for a, b in zip(first[1], second[1], strict=True)]
+    return ops.maximum(first[0], second[0]), [*digits, is_second]
+
+
+def _offsets(window):
+    if not window:
+        return [()]
+    return [(first, *rest) for first in range(window[0]) for rest in _offsets(window[1:])]
+
+
+def _padded(inputs, window, strides):
+    paddings = [(0, 0)]
+    for length, size, stride in zip(inputs.shape[1:-1], window, strides, strict=True):
+        total = max((-(-length // stride) - 1) * stride + size - length, 0)
+        paddings.append((total // 2, total - total // 2))
+    lowest = inputs.dtype.min
+    return tf.pad(inputs, [*paddings, (0, 0)], constant_values=lowest)
+
+
+def _global_winners(inputs):
+    places = math.prod(inputs.shape[1:-1])
+    flat = ops.reshape(inputs, (-1, places, inputs.shape[-1]))
+    return ops.argmax(flat, axis=1), places
+
+
+def _digits(numbers, count):
+    """Returns the binary digits of numbers below `count`, as boolean tensors."""
+    return [
+        ops.not_equal(ops.bitwise_and(numbers, 1 << digit), 0)
+        for digit in range(max(1, (count - 1).bit_length()))
+    ]
+
+
+def _last(layer, tensor):
+    """Returns a tensor with its channels last."""
+    if getattr(layer, "data_format", None) != "channels_first":
+        return tensor
+    return ops.moveaxis(tensor, 1, -1)

@@ -1,0 +1,1 @@
+"""The Taylor optimum of a run, and its decomposition."""

@@ -1,0 +1,138 @@
+"""Convex minimisation over a Euclidean ball, with a certificate: pure NumPy and SciPy.
+
+`F(V) = (1/N) sum_n L^n(V)` is convex, so for any V in the ball of radius R about c and gradient g
+
+    F(V) - <g, V - c> - R ||g||  <=  min over the ball of F  <=  F(V).
+
+Each evaluation of F and g, or of a curvature product, is one pass over the rounds. Steps are Newton
+steps: the quadratic model at V is minimised over the ball in a growing subspace, where it is a
+trust-region problem of a few dozen unknowns (see `keras_taylor.optimum.subspace`). For a quadratic
+F the model is F, one step is enough, and one subspace answers all radii.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_taylor.optimum.passes import OutOfPassesError
+from keras_taylor.optimum.subspace import Model
+
+# What a model promises has to be a little better than what is asked for, for rounding's sake.
+MARGIN = 0.9
+# A Newton step leaves this share of the present gap to the next one.
+MODEL_SHARE = 0.1
+SHORTEST_STEP = 2.0**-20
+
+
+@dataclasses.dataclass
+class Interval:
+    """Where the minimum lies: between `lower_bound` and `value`, which is taken at `point`."""
+
+    point: np.ndarray
+    value: float
+    lower_bound: float
+
+    @property
+    def gap(self):
+        """How far the two are apart."""
+        return self.value - self.lower_bound
+
+    def reached(self, tolerance):
+        """Tells whether the gap is at most a share of the value's size."""
+        return np.isfinite(self.gap) and self.gap <= tolerance * abs(self.value)
+
+
+def minimize(passes, center, radii, tolerance, is_quadratic=False, start=None):
+    """Minimises F over balls about the same centre.
+
+    Args:
+        passes: A `Passes` of the problem.
+        center: c, a float64 vector.
+        radii: The radii R.
+        tolerance: The gap to reach, relative to the value.
+        is_quadratic: Whether F is quadratic.
+        start: A point to start from, taken into the ball; defaults to c.
+
+    Returns:
+        An `Interval` a radius, valid whether the tolerance is reached or the passes are used up.
+    """
+    points = [center if start is None else start] * len(radii)
+    if is_quadratic and len(radii) > 1:
+        points = _points_of_one_model(passes, center, radii, tolerance, points[0])
+    found = {}
+    for place, number in enumerate(np.argsort(radii), start=1):
+        # One pass for each of the radii to come.
+        passes.reserved += len(radii) - place
+        found[number] = _descended(
+            passes, center, radii[number], tolerance, is_quadratic, points[number]
+        )
+        passes.reserved -= len(radii) - place
+        if not is_quadratic:
+            points = [found[number].point] * len(radii)
+    return [found[number] for number in range(len(radii))]
+
+
+def _points_of_one_model(passes, center, radii, tolerance, start):
+    try:
+        value, gradient = passes.value_and_gradient(start)
+        model = Model(passes, center, start, value, gradient)
+        model.refine(radii, tolerance=MARGIN * tolerance, spare=len(radii))
+    except OutOfPassesError:
+        return [start] * len(radii)
+    except KeyboardInterrupt:
+        passes.interrupt()
+        return [start] * len(radii)
+    return [model.solve(radius).point for radius in radii]
+
+
+def _descended(passes, center, radius, tolerance, is_quadratic, start):
+    """Returns the interval after Newton steps from a point."""
+    passes.best = best = Interval(inside(start, center, radius), np.inf, -np.inf)
+    try:
+        value, gradient = passes.value_and_gradient(best.point)
+        if not np.isfinite(value):
+            return Interval(best.point, value, -np.inf)
+        best = Interval(best.point, value, _bound(best.point, value, gradient, center, radius))
+        while not best.reached(tolerance) and passes.has_left(1):
+            passes.best = best
+            model = Model(passes, center, best.point, best.value, gradient)
+            target = 0.0 if is_quadratic else MODEL_SHARE * best.gap
+            model.refine([radius], target, MARGIN * tolerance, spare=1)
+            after, gradient = _searched(passes, best, model.solve(radius).point, center, radius)
+            if after.point is best.point:
+                return after
+            best = after
+    except OutOfPassesError:
+        pass
+    except KeyboardInterrupt:
+        passes.interrupt()
+    return best
+
+
+def inside(point, center, radius):
+    """Returns a point moved into a ball, towards its centre."""
+    offset = point - center
+    length = np.linalg.norm(offset)
+    return point if length <= radius else center + offset * (radius / length)
+
+
+def _bound(point, value, gradient, center, radius):
+    return value - gradient @ (point - center) - radius * np.linalg.norm(gradient)
+
+
+def _searched(passes, best, point, center, radius):
+    """Returns the interval after a step towards a point, halved until F does not rise."""
+    # Along a step of no length F cannot fall: twenty passes would only say so.
+    length = 1.0 if np.any(point != best.point) else 0.0
+    lower = best.lower_bound
+    while length >= SHORTEST_STEP:
+        tried = best.point + length * (point - best.point)
+        try:
+            value, gradient = passes.value_and_gradient(tried)
+        except OutOfPassesError:
+            break
+        lower = max(lower, _bound(tried, value, gradient, center, radius))
+        if value < best.value:
+            return Interval(tried, value, lower), gradient
+        length /= 2
+    return Interval(best.point, best.value, lower), None

@@ -1,0 +1,174 @@
+"""A quadratic on a ball, minimised within a subspace that grows by one pass a dimension.
+
+In exact arithmetic, and started from the centre of the ball, the subspace is the Krylov space of
+the curvature and the gradient there (the Lanczos method). It may also hold other directions: that
+of a point to start from, so that what a former solve found is not lost, and, once a solve takes
+long, residuals turned by a preconditioner (as Davidson's method does for eigenvalues).
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy import linalg, optimize
+
+from keras_taylor.optimum.passes import OutOfPassesError
+
+# A direction that the subspace holds but for rounding.
+NEGLIGIBLE = 1e-10
+
+
+@dataclasses.dataclass
+class Solution:
+    """The minimiser within the subspace and the ball.
+
+    Args:
+        point: The minimiser V.
+        value: The quadratic's value there.
+        gap: Its Frank-Wolfe gap `<g, V - c> + R ||g||` over the whole ball.
+        residual: `g` plus the multiplier of the ball times `V - c`; orthogonal to the subspace.
+        shift: The multiplier.
+    """
+
+    point: np.ndarray
+    value: float
+    gap: float
+    residual: np.ndarray
+    shift: float
+
+
+class Model:
+    """The second-order model of F at a point, `F + <g, V - at> + <V - at, A (V - at)> / 2`.
+
+    Args:
+        passes: Gives curvature products by `curvature(v, p)`; each is a pass.
+        center: c, the centre of the balls.
+        at: The point.
+        value: F there.
+        gradient: The gradient of F there.
+    """
+
+    def __init__(self, passes, center, at, value, gradient):
+        self._passes, self._center, self._at = passes, center, at
+        self._basis, self._images = _Rows(center.size), _Rows(center.size)
+        offset = at - center
+        self.is_complete = False
+        bent = np.zeros_like(offset)
+        if np.any(offset):
+            self._add(offset)
+            bent = self._images.rows[0] * np.linalg.norm(offset)
+        # The quadratic seen from the centre.
+        self._linear = gradient - bent
+        self._constant = value - gradient @ offset + bent @ offset / 2
+
+    def refine(self, radii, target=0.0, tolerance=0.0, spare=0):
+        """Grows the subspace until the gap is small enough for each radius.
+
+        Args:
+            radii: The radii of the balls.
+            target: A gap that is small enough.
+            tolerance: A gap that is, relative to the value.
+            spare: Stops where no more than so many passes are left.
+        """
+        while self._passes.has_left(spare + 1) and not self.is_complete:
+            solutions = [self.solve(radius) for radius in radii]
+            excesses = [s.gap - max(target, tolerance * abs(s.value)) for s in solutions]
+            worst = int(np.argmax(excesses))
+            if excesses[worst] <= 0:
+                return
+            try:
+                self._add(self._direction(solutions[worst], radii[worst], spare))
+            except OutOfPassesError:
+                return
+
+    def solve(self, radius):
+        """Returns the `Solution` for a radius."""
+        basis, images = self._basis.rows, self._images.rows
+        curvature = basis @ images.T
+        linear = basis @ self._linear
+        z, shift = trust_region((curvature + curvature.T) / 2, linear, radius)
+        offset = basis.T @ z
+        bent = images.T @ z
+        gradient = self._linear + bent
+        return Solution(
+            point=self._center + offset,
+            value=float(self._constant + self._linear @ offset + bent @ offset / 2),
+            gap=float(gradient @ offset + radius * np.linalg.norm(gradient)),
+            residual=gradient + shift * offset,
+            shift=shift,
+        )
+
+    def _direction(self, solution, radius, spare):
+        """Returns where to look next: the residual, or what it says by a preconditioner."""
+        precondition = self._passes.preconditioner(spare)
+        if precondition is None:
+            return solution.residual
+        # Where the ball does not bind, this is about the multiplier of one that would.
+        least = np.linalg.norm(solution.residual) / radius
+        return precondition(solution.residual, max(solution.shift, least))
+
+    def _add(self, direction):
+        length = np.linalg.norm(direction)
+        basis = self._basis.rows
+        vector = direction / length if length else direction
+        for _ in range(2):
+            vector = vector - basis.T @ (basis @ vector)
+        left = np.linalg.norm(vector)
+        self.is_complete = left <= NEGLIGIBLE or len(basis) == len(direction)
+        if not self.is_complete:
+            vector = vector / left
+            image = self._passes.curvature(self._at, vector)
+            self._basis.append(vector)
+            self._images.append(image)
+
+
+class _Rows:
+    """A growing list of vectors as the rows of a matrix, without copying all of them each time."""
+
+    def __init__(self, length):
+        self._kept = np.empty((8, length))
+        self._count = 0
+
+    @property
+    def rows(self):
+        """The rows, `(count, length)`."""
+        return self._kept[: self._count]
+
+    def append(self, row):
+        """Adds a row."""
+        if self._count == len(self._kept):
+            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
+        self._kept[self._count] = row
+        self._count += 1
+
+
+def trust_region(curvature, linear, radius):
+    """Minimises `linear z + z A z / 2` over vectors z of norm at most `radius`.
+
+    Args:
+        curvature: A, symmetric and positive semidefinite but for rounding, `(m, m)`.
+        linear: A vector `(m,)`.
+        radius: The radius.
+
+    Returns:
+        The z, and the multiplier s >= 0 of the ball: `(A + s) z = -linear`.
+    """
+    if not len(linear):
+        return np.zeros(0), 0.0
+    values, vectors = linalg.eigh(curvature)
+    values = np.maximum(values, 0.0)
+    rotated = vectors.T @ linear
+    floor = 1e-14 * max(values.max(), np.linalg.norm(linear) / radius, np.finfo(float).tiny)
+
+    def point(shift):
+        return -rotated / (values + shift)
+
+    if np.linalg.norm(point(floor)) <= radius:
+        return vectors @ point(floor), 0.0
+    shift = optimize.brentq(
+        lambda shift: 1 / radius - 1 / np.linalg.norm(point(shift)),
+        floor,
+        np.linalg.norm(rotated) / radius + floor,
+        xtol=1e-15,
+    )
+    z = vectors @ point(shift)
+    return z * min(1.0, radius / np.linalg.norm(z)), shift

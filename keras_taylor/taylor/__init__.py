@@ -1,0 +1,1 @@
+"""Taylor losses of one batch."""

@@ -1,0 +1,228 @@
+"""Taylor losses of all units: many parts, in chunks of bounded memory.
+
+A unit of a dense or convolutional layer moves one channel of the layer's pre-activation z, and all
+units of all such layers need the same derivative of the outputs in z. So where a model has few
+outputs and treats each example by itself, one vector-product an output serves all units:
+
+    tangent of output k for unit j = sum over places of (df_k/dz)[.., j] (dz)[.., j].
+
+Elsewhere each unit has a Jacobian-vector product of its own, vectorised in chunks.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_taylor.derivatives import affine
+from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
+
+# Numbers in a chunk of tangents, and the outputs up to which a vector-product each is faster.
+CHUNK_ELEMENTS = 2**24
+FEW_OUTPUTS = 64
+# What is assumed of a length that is open while a graph is traced, to bound memory.
+OPEN_LENGTH = 128
+# Layers that treat each example by itself. BatchNormalization in training mode does not.
+EXAMPLE_WISE = (
+    *affine.AFFINE_LAYERS,
+    layers.Activation,
+    layers.Add,
+    layers.AveragePooling2D,
+    layers.Concatenate,
+    layers.Dropout,
+    layers.Embedding,
+    layers.Flatten,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.InputLayer,
+    layers.LayerNormalization,
+    layers.LeakyReLU,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.Reshape,
+    layers.Softmax,
+)
+
+
+def by_layer(batch, displacement):
+    """Returns `{layer: (units,)}`, the Taylor loss of every unit.
+
+    Args:
+        batch: A `keras_taylor.taylor.batch.Batch`.
+        displacement: `V - W`, tensors like the weights.
+    """
+    shared = _through_preactivations(batch, displacement)
+    values = [
+        shared[layer] if layer in shared else _unit_by_unit(batch, displacement, layer)
+        for layer in batch.scopes.layers
+    ]
+    values = ops.concatenate(values)
+    if batch.penalties():
+        penalty, slopes = batch.penalty()
+        moves = [slope * step for slope, step in zip(slopes, displacement, strict=True)]
+        values = values + penalty + batch.scopes.unit_sums(batch.scopes.matrices(moves))
+    return batch.scopes.named(values, "units")
+
+
+def _unit_by_unit(batch, displacement, layer):
+    """Returns the output losses `(units,)` of one layer, by a product for each unit."""
+    part = batch.scopes.layer_part(displacement, layer)
+
+    def loss_of(unit):
+        outputs, points, (tangents,) = batch.expand([batch.scopes.unit_part(part, unit)])
+        return batch.output_loss_at(outputs, points, tangents)
+
+    length = 1 if batch.method == "reverse" else CHUNK_ELEMENTS // _largest(batch, part)
+    return _in_chunks(loss_of, batch.scopes.layer_units(layer), length, batch.weights[0].dtype)
+
+
+def _largest(batch, part):
+    """Returns how many numbers the largest tangent of one unit has."""
+    examples = keras.tree.flatten(batch.x)[0].shape[0] or OPEN_LENGTH
+    weights = [math.prod(tensor.shape) for tensor in part if tensor is not None]
+    activations = [
+        examples * math.prod(length or OPEN_LENGTH for length in tuple(tensor.shape)[1:])
+        for layer in leaf_layers(batch.model)
+        if layer._inbound_nodes
+        for tensor in keras.tree.flatten(layer.output)
+    ]
+    return max([*weights, *activations])
+
+
+def _in_chunks(function, units, length, dtype):
+    """Returns a function's scalars for a range of units, vectorised over chunks of them."""
+    length = max(1, min(length, len(units)))
+    if length == 1:
+        return tf.map_fn(function, tf.range(units.start, units.stop), fn_output_signature=dtype)
+    starts = tf.range(units.start, units.stop, length)
+
+    def chunk(start):
+        # The last chunk repeats the last unit, so that all have one length.
+        numbers = tf.minimum(tf.range(start, start + length), units.stop - 1)
+        return tf.vectorized_map(function, numbers)
+
+    values = tf.map_fn(chunk, starts, fn_output_signature=tf.TensorSpec((length,), dtype))
+    return tf.reshape(values, (-1,))[: len(units)]
+
+
+def _through_preactivations(batch, displacement):
+    """Returns `{layer: (units,)}` of output losses for the affine layers, where that is fast."""
+    if not is_example_wise(batch):
+        return {}
+    records = []
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(batch.weights)
+        with hooked(leaf_layers(batch.model), lambda *pair: recorder(*pair, records)):
+            points = batch.forward()
+        if any(None in tuple(point.shape)[1:] for point in points):
+            return {}
+        flat = ops.concatenate([by_example(point) for point in points], axis=1)
+    outputs = int(flat.shape[1])
+    groups = _by_key(batch, records)
+    if outputs > FEW_OUTPUTS or not groups:
+        return {}
+    moves = _moves(batch, displacement, groups)
+
+    def tangents_of(output):
+        upstream = tf.one_hot(tf.fill(tf.shape(flat)[:1], output), outputs, dtype=flat.dtype)
+        befores = [record[2] for group in groups.values() for record in group]
+        slopes = iter(tape.gradient(flat, befores, upstream))
+        return ops.concatenate(
+            [sum(_over_places(next(slopes) * move) for move in moves[key]) for key in groups],
+            axis=1,
+        )
+
+    signature = tf.TensorSpec((None, None), flat.dtype)
+    tangents = tf.map_fn(tangents_of, tf.range(outputs), fn_output_signature=signature)
+    return _losses(
+        batch, points, tangents, {key: len(batch.scopes.layer_units(key)) for key in groups}
+    )
+
+
+def _losses(batch, points, tangents, units):
+    """Returns output losses by layer, for tangents `(outputs, examples, units of all layers)`."""
+    sizes = [int(by_example(point).shape[1]) for point in points]
+
+    def loss_of(unit):
+        moved = tf.split(tf.transpose(tangents[:, :, unit]), sizes, axis=1)
+        moved = [tf.reshape(m, tf.shape(p)) for m, p in zip(moved, points, strict=True)]
+        return batch.output_loss_at(batch.outputs(), points, moved)
+
+    total = sum(units.values())
+    length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or 1))
+    values = _in_chunks(loss_of, range(total), length, tangents.dtype)
+    return dict(zip(units, tf.split(values, list(units.values())), strict=True))
+
+
+def is_example_wise(batch):
+    """Tells whether a model is known to treat each example of a batch by itself."""
+
+    def is_example_wise(layer):
+        is_still = type(layer) is layers.BatchNormalization and not batch.training
+        is_known = type(layer) in EXAMPLE_WISE and not _is_along_examples(layer)
+        return is_still or is_known
+
+    return batch.method == "layerwise" and all(map(is_example_wise, leaf_layers(batch.model)))
+
+
+def _is_along_examples(layer):
+    """Tells whether a layer's axis may be that of the examples, or its activation is unknown."""
+    axes = getattr(layer, "axis", -1)
+    axes = axes if isinstance(axes, (list, tuple)) else [axes]
+    activation = getattr(layer, "activation", None)
+    is_known = activation is None or activation in vars(keras.activations).values()
+    return not is_known or any(axis == 0 or axis < -1 for axis in axes)
+
+
+def recorder(layer, call, records):
+    """Returns an affine layer's call that notes `(layer, inputs, pre-activation)`, as a hook."""
+    if not affine.is_affine(layer):
+        return call
+
+    def recorded(inputs, **options):
+        output, before = affine.call_capturing(layer, lambda: call(inputs, **options))
+        records.append((layer, inputs, before))
+        return output
+
+    return recorded
+
+
+def _by_key(batch, records):
+    """Returns the records of each layer's calls by the layer's key; frozen layers are left out."""
+    keys = batch.scopes.keys_of(batch.model.trainable_variables)
+    groups = {}
+    for record in records:
+        if id(record[0].kernel) in keys:
+            groups.setdefault(keys[id(record[0].kernel)], []).append(record)
+    return groups
+
+
+def _moves(batch, displacement, groups):
+    """Returns how far each pre-activation of each layer moves with the layer's weights."""
+    steps = {
+        id(variable): step
+        for variable, step in zip(batch.model.trainable_variables, displacement, strict=True)
+    }
+    return {
+        key: [
+            affine.tangent(
+                layer,
+                inputs,
+                kernel_tangent=steps[id(layer.kernel)],
+                bias_tangent=steps.get(id(layer.bias)) if layer.use_bias else None,
+            )
+            for layer, inputs, _ in group
+        ]
+        for key, group in groups.items()
+    }
+
+
+def by_example(tensor):
+    """Returns a tensor as a matrix with a row for each example."""
+    return tf.reshape(tensor, (tf.shape(tensor)[0], math.prod(tuple(tensor.shape)[1:])))
+
+
+def _over_places(tensor):
+    """Sums over all axes but the first (examples) and the last (units)."""
+    return ops.sum(tensor, axis=tuple(range(1, len(tensor.shape) - 1)))

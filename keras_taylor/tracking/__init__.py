@@ -1,0 +1,1 @@
+"""Sums that grow with a run: pure functions of tensors."""

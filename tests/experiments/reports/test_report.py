@@ -1,0 +1,88 @@
+"""Tests of the report."""
+
+import html.parser
+
+import pytest
+
+from experiments.analysis import summary
+from experiments.reports import drawing, regret_report, report
+
+TRACKED = 1000
+
+
+class References(html.parser.HTMLParser):
+    """Collects what a page refers to, and the headings in their order."""
+
+    def __init__(self):
+        super().__init__()
+        self.references, self.headings, self._in_heading = [], [], False
+
+    def handle_starttag(self, tag, attrs):
+        self.references += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        self._in_heading = tag in ("h1", "h2")
+
+    def handle_data(self, data):
+        if self._in_heading and data.strip():
+            self.headings.append(data.strip())
+            self._in_heading = False
+
+
+def parsed(path):
+    """Returns the references and headings of a page."""
+    page = References()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+@pytest.fixture
+def page(tmp_path, make_run):
+    runs = [make_run("sgd"), make_run("adam", diverged=True)]
+    summaries = [summary.summarize(run, TRACKED) for run in runs]
+    configuration = {"task": "digits", "optimizers": ["sgd", "adam"], "radius": None}
+    sections = [
+        *regret_report.sections(runs, summaries, TRACKED),
+        *report.provenance(configuration, {"python": "3"}),
+    ]
+    report.write(tmp_path / "report.html", "Title", "Lead.", sections)
+    return tmp_path / "report.html"
+
+
+def test_refers_to_nothing_outside(page):
+    references = parsed(page).references
+    # An icon, and of each picture two themes and its data.
+    assert len(references) == 1 + 3 * (2 + 2 + 2 + 2 + 2)
+    assert all(reference.startswith("data:") for reference in references)
+    assert "@import" not in page.read_text()
+    assert "url(" not in page.read_text()
+
+
+def test_sections_are_in_order(page):
+    headings = parsed(page).headings
+    split = "Loss = Taylor optimum + regret"
+    assert headings[:4] == ["Title", split, "How to read it", "Layer by layer"]
+    assert headings[-2:] == ["Configuration", "Versions and machine"]
+
+
+def test_divergence_is_told(page):
+    assert "adam diverged" in page.read_text()
+
+
+def test_wide_intervals_are_told(page):
+    assert "sgd: the interval of layer:a is wider than the tolerance" in page.read_text()
+
+
+def test_both_colour_schemes_and_small_screens(page):
+    text = page.read_text()
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_texts_are_escaped(tmp_path, make_run):
+    table = report.Table(("<b>",), [("<script>x",)])
+    picture = report.picture('"><script>x', lambda: drawing.regret_figure([make_run()]))
+    section = report.Section("a & b", table=table, pictures=(picture,), names={"<i>": "<u>"})
+    report.write(tmp_path / "x.html", "<title>", "", [section])
+    text = (tmp_path / "x.html").read_text()
+    for tag in ("<b>", "<script>x", "<i>", "<u>"):
+        assert tag not in text
+    assert "a &amp; b" in text

@@ -1,0 +1,149 @@
+"""Tests of training a task under a tracker."""
+
+import keras
+import numpy as np
+import pytest
+
+from experiments.runs import flags, rounds, training
+from experiments.tasks import optimizers, tasks
+
+
+@pytest.fixture(scope="module")
+def digits(data_dir):
+    return tasks.examples(tasks.get("digits_classifier"), data_dir)
+
+
+@pytest.fixture
+def train(digits, tmp_path):
+    def run(name="adam", steps=50, burn_in=0, **options):
+        return training.train(
+            tasks.get("digits_classifier"),
+            digits,
+            optimizers.parse(name),
+            plan=rounds.Plan(burn_in, steps - burn_in),
+            path=tmp_path / name,
+            tolerance=0.05,
+            **{"parts": ("network",), "counts": 1} | options,
+        )
+
+    return run
+
+
+def test_a_run_says_what_was_asked_for_and_read(train):
+    run = train()
+    assert run["optimizer"] == "adam"
+    assert run["parameters"] == 6_570
+    assert not run["diverged"]
+    assert run["progress"]["steps"][-1] == 50
+    taylor = {f"taylor_{kind}_{at}" for kind in ("loss", "regret") for at in training.COMPARATORS}
+    assert set(run["means"]) == {"loss", "accuracy"} | taylor
+    assert run["means"]["loss"] == pytest.approx(run["progress"]["average_loss"][-1], rel=1e-5)
+    assert list(run["layers"]) == ["hidden_1", "hidden_2", "logits"]
+    assert [len(run["units"][layer]["linear_regret"][-1]) for layer in run["units"]] == [64, 32, 10]
+
+
+def test_network_is_consistent_with_its_bound(train):
+    run = train()
+    progress, network = run["progress"], run["network"]
+    regret = np.array(network["linear_regret"]) / progress["steps"]
+    bound = np.array(progress["average_loss"]) - regret
+    np.testing.assert_allclose(network["optimum_lower_bound"], bound, rtol=1e-4, atol=1e-5)
+
+
+def test_linear_regret_is_above_the_regret_at_the_initial_weights(train):
+    run = train(burn_in=10)
+    losses = np.array(run["progress"]["average_loss"])
+    linear = np.array(run["network"]["linear_regret"]) / run["progress"]["steps"]
+    regret = losses - np.array(run["average_taylor_loss"]["initial"])
+    assert len(regret) == len(run["progress"]["round"])
+    assert (regret <= linear + 1e-5).all()
+    assert regret[0] == pytest.approx(0.0, abs=1e-5), "at round 1 the weights are the initial ones"
+
+
+def test_every_optimizer_starts_from_the_same_loss(train):
+    first = [train(name, steps=2, seed=7) for name in ("sgd", "adam")]
+    losses = [run["progress"]["average_loss"][0] for run in first]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    other = train("sgd", steps=2, seed=8)
+    assert other["progress"]["average_loss"][0] != pytest.approx(losses[0], rel=1e-6)
+
+
+def test_training_is_that_of_the_bare_optimizer(digits, train):
+    task = tasks.get("digits_classifier")
+    keras.utils.set_random_seed(3)
+    model = task.build_model()
+    model.compile(optimizers.parse("sgd").build(), loss=task.build_loss())
+    history = model.fit(tasks.batches(task, digits, seed=3), verbose=0, shuffle=False)
+    run = train("sgd", steps=44, seed=3)
+    assert run["progress"]["average_loss"][-1] == pytest.approx(
+        history.history["loss"][0], rel=1e-5
+    )
+
+
+def test_a_radius_bounds_more_the_larger_it_is(train):
+    small, large = (train("sgd", radius=radius) for radius in (0.1, 10.0))
+    assert small["network"]["linear_regret"][-1] < large["network"]["linear_regret"][-1]
+
+
+def test_divergence_is_a_result(data_dir, tmp_path):
+    task = tasks.get("digits_autoencoder")
+    examples = tasks.examples(task, data_dir)
+    for burn_in in (0, 59):
+        run = training.train(
+            task,
+            examples,
+            optimizers.parse("sgd:1000"),
+            plan=rounds.Plan(burn_in, 60 - burn_in),
+            path=tmp_path / "run",
+        )
+        assert run["diverged"]
+        assert run["progress"]["round"][-1] < 60
+        assert run["decomposition"] == {}
+
+
+def test_sampled_units_are_spread_over_each_layer():
+    model = tasks.get("digits_classifier").build_model()
+    found = training.sampled_units(model)
+    assert found[:2] == ["unit:hidden_1/21", "unit:hidden_1/42"]
+    assert len(found) == 6
+
+
+def test_plan_of_settings(digits):
+    task = tasks.get("digits_classifier")
+    assert training.plan_of(task, digits, flags.Settings(epochs=2)) == rounds.Plan(0, 88)
+    found = training.plan_of(task, digits, flags.Settings(epochs=2, max_steps=20, burn_in=5))
+    assert found == rounds.Plan(5, 15)
+
+
+def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "weights_are_finite", lambda model: False)
+    task = tasks.get("digits_classifier")
+    run = training.train(
+        task,
+        tasks.examples(task, data_dir),
+        optimizers.parse("sgd"),
+        plan=rounds.Plan(0, 5),
+        path=tmp_path / "run",
+    )
+    assert run["diverged"]
+    assert run["decomposition"] == {}
+
+
+def test_regret_grows_at_one_radius_too(train):
+    parts = ("network", "layer:logits")
+    found = train(steps=60, burn_in=20, parts=parts, counts=3)["decomposition"]
+    assert list(found["fixed_rates"]) == list(found["rates"]) == list(parts)
+    last = {row["part"]: row for row in found["parts"]}
+    for row in found["fixed"]:
+        assert row["radius"] == last[row["part"]]["radius"]
+    assert [row for row in found["fixed"] if row["rounds"] == 40] == list(last.values())
+    network = [row for row in found["fixed"] if row["part"] == "network"]
+    assert [row["rounds"] for row in network] == [10, 20, 40]
+    radius = network[-1]["radius"]
+    given = train(steps=60, burn_in=20, counts=3, radius=radius)["decomposition"]
+    assert given["fixed"] == given["parts"]
+    for fixed, row in zip(network, given["fixed"], strict=True):
+        assert fixed["optimum_lower"] <= row["optimum_upper"]
+        assert row["optimum_lower"] <= fixed["optimum_upper"]

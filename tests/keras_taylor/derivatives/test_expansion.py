@@ -1,0 +1,116 @@
+"""Tests of the three ways to a Jacobian-vector product, against each other and the gradient."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_taylor.derivatives import expansion
+from keras_taylor.derivatives import method as checking
+from keras_taylor.derivatives.forward_mode import Trace, UnknownTensorError, leaf_layers
+
+
+def _model(build, shape=(6,)):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, build(inputs))
+
+
+def _shared(x):
+    layer = layers.Dense(6, "tanh")
+    return layers.Dense(2)(layer(layer(x)))
+
+
+def _nested(x):
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(4, "relu"), layers.Dense(3)])
+    return layers.Dense(2, "sigmoid")(inner(x))
+
+
+def _normalized(x):
+    return layers.Dense(2)(layers.BatchNormalization()(layers.Dense(4, "gelu")(x)))
+
+
+def _merged(x):
+    a, b = layers.Dense(3, "relu")(x), layers.Dense(3)(x)
+    return layers.Dense(2)(layers.Concatenate()([a, layers.Multiply()([a, b])]))
+
+
+NETWORKS = {f.__name__: f for f in (_shared, _nested, _normalized, _merged)}
+
+
+def _prepared(build):
+    model = _model(build)
+    x = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 6)).astype("float32"))
+    weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
+    return model, x, weights, checking.stateless_forward(model, weights, x, True)
+
+
+@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+def test_all_methods_agree(build):
+    model, x, weights, forward = _prepared(build)
+    tangents = checking._random_like(weights, 1)
+    alone = [[t if i == j else None for j, t in enumerate(tangents)] for i in range(len(tangents))]
+    found = {
+        method: expansion.expand(method, model, forward, [tangents, *alone], weights, x)[1]
+        for method in expansion.METHODS
+    }
+    for number in range(len(alone) + 1):
+        for method in ("layerwise", "reverse"):
+            np.testing.assert_allclose(
+                found[method][number][0], found["whole"][number][0], rtol=1e-4, atol=1e-5
+            )
+    np.testing.assert_allclose(
+        found["layerwise"][0][0], sum(f[0] for f in found["layerwise"][1:]), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+def test_products_are_adjoint(build):
+    model, x, weights, forward = _prepared(build)
+    tangents = checking._random_like(weights, 1)
+    outputs, ((tangent,),) = expansion.expand("layerwise", model, forward, [tangents], weights, x)
+    _, pull = expansion.pullback(forward, weights)
+    upstream = checking._random_like(outputs, 2)
+    np.testing.assert_allclose(
+        np.vdot(upstream[0], tangent), checking._inner(pull(upstream), tangents), rtol=1e-4
+    )
+
+
+def test_layers_are_as_they_were_after_a_trace():
+    model, x, weights, forward = _prepared(_nested)
+    activations = [getattr(layer, "activation", None) for layer in leaf_layers(model)]
+    expansion.expand("layerwise", model, forward, [weights], weights, x)
+    for layer, activation in zip(leaf_layers(model), activations, strict=True):
+        assert "call" not in vars(layer)
+        assert getattr(layer, "activation", None) is activation
+
+
+def test_tensors_of_no_layer_are_not_known():
+    model = _model(lambda x: layers.Dense(2)(layers.Dense(3)(x) * 2.0))
+    x = ops.ones((2, 6))
+    trace = Trace(model, model.trainable_variables, [[v.value for v in model.trainable_variables]])
+    with pytest.raises(UnknownTensorError), trace.recording():
+        model(x)
+
+
+def test_shared_layer_is_one_leaf():
+    assert len(leaf_layers(_model(_shared))) == 3
+
+
+def test_moving_averages_move_once():
+    model, x, _, _ = _prepared(_normalized)
+    expected = keras.models.clone_model(model)
+    expected.set_weights(model.get_weights())
+    expected(x, training=True)
+    parts = [[v.value for v in model.trainable_variables]] * 3
+    expansion.expand("layerwise", model, lambda: [model(x, training=True)], parts, None, x)
+    for one, other in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_call_options_fit_the_model():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    assert expansion.call_options(Own(), True) == {}
+    assert expansion.call_options(_model(_nested), False) == {"training": False}

@@ -1,0 +1,75 @@
+"""Tests of the check of derivatives."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_taylor.derivatives import method
+
+
+def _method(build, shape=(6,), dtype=None):
+    inputs = keras.Input(shape, dtype=dtype)
+    model = keras.Model(inputs, build(inputs))
+    return method.method_of(model, np.ones((3, *shape), dtype or "float32"), training=True)
+
+
+def test_methods():
+    assert _method(layers.Dense(2)) == "layerwise"
+    assert _method(lambda x: layers.Dense(2)(x + layers.Dense(6)(x))) == "whole"
+    assert _method(lambda x: layers.Dense(2)(layers.GRU(3)(x)), (4, 3)) == "reverse"
+    assert _method(lambda x: layers.Dense(2)(layers.Bidirectional(layers.LSTM(2))(x)), (4, 3)) == (
+        "reverse"
+    )
+    embedded = lambda x: layers.Dense(2)(layers.Flatten()(layers.Embedding(5, 3)(x)))  # noqa: E731
+    assert _method(embedded, (4,), "int32") == "layerwise"
+
+
+def test_open_dimensions_are_filled_in():
+    inputs = keras.Input((None, None, 2))
+    outputs = layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Conv2D(3, 3)(inputs)))
+    model = keras.Model(inputs, outputs)
+    found = []
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 2))])
+    def traced(x):
+        found.append(method.method_of(model, x, training=False))
+        return x
+
+    traced(tf.ones((2, 8, 8, 2)))
+    assert found == ["layerwise"]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_bilinear_upsampling_is_named(skip):
+    def build(x):
+        x = layers.Conv2D(2, 3, padding="same")(x)
+        y = layers.UpSampling2D(interpolation="bilinear", name="resize")(x)
+        return layers.Conv2D(1, 1)(layers.Add()([y, layers.UpSampling2D()(x)]) if skip else y)
+
+    with pytest.raises(ValueError, match="layer 'resize' incompletely.*nearest"):
+        _method(build, (4, 4, 2))
+
+
+def test_gradients_that_are_no_derivatives_are_refused():
+    @tf.custom_gradient
+    def straight_through(x):
+        return tf.sign(x), lambda upstream: upstream
+
+    def build(x):
+        return layers.Dense(2)(layers.Lambda(straight_through, name="sign")(layers.Dense(6)(x)))
+
+    with pytest.raises(ValueError, match="is wrong"):
+        _method(build)
+
+
+def test_freezing_a_layer_is_another_question():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.Dense(2)])
+    x = np.ones((2, 3), "float32")
+    method.method_of(model, x, True)
+    model.layers[0].trainable = False
+    method.method_of(model, x, True)
+    model.trainable = False
+    with pytest.raises(ValueError, match="no trainable weights"):
+        method.method_of(model, x, True)

@@ -1,0 +1,148 @@
+"""Tests of the optimum of dense layers on their features: that of passes through the model."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_taylor as kt
+from keras_taylor.optimum import dense, solve, streamed
+from keras_taylor.weights.parts import Part
+
+ROUNDS, BATCH = 7, 6
+
+
+def _model(loss, outputs=3, final=None, middle=()):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((5,))
+    hidden = keras.layers.Dense(4, activation="tanh", name="first")(inputs)
+    for layer in middle:
+        hidden = layer(hidden)
+    hidden = keras.layers.Dense(2, "relu", use_bias=False, name="middle")(hidden)
+    hidden = keras.layers.Dense(4, "relu", bias_initializer="ones", name="late")(hidden)
+    outputs = keras.layers.Dense(outputs, activation=final, name="last")(hidden)
+    model = keras.Model(inputs, outputs)
+    # Made here, where the precision is set.
+    model.compile(keras.optimizers.SGD(0.1), loss=loss() if callable(loss) else loss)
+    return model
+
+
+def _recorded(path, model, classes=None, weighted=False):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(ROUNDS, BATCH, 5))
+    outputs = model.output_shape[-1]
+    if classes:
+        y = generator.integers(0, classes, (ROUNDS, BATCH))
+    else:
+        y = generator.normal(size=(ROUNDS, BATCH, outputs))
+    batches = [
+        (a, b, generator.uniform(0.5, 2, BATCH)) if weighted else (a, b)
+        for a, b in zip(x, y, strict=True)
+    ]
+    return kt.record(model, batches, path / "run", steps=ROUNDS, verbose=0)
+
+
+CASES = {
+    "logits": {"loss": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+    "softmax": {"loss": "sparse_categorical_crossentropy", "final": "softmax"},
+    "squared error, few outputs": {"loss": "mse"},
+    "squared error, many outputs": {"loss": "mse", "outputs": 9},
+    "sum": {"loss": lambda: keras.losses.MeanSquaredError(reduction="sum"), "outputs": 5},
+    "sum of a loss that is not quadratic": {"loss": lambda: keras.losses.LogCosh(reduction="sum")},
+    "Huber": {"loss": "huber"},
+    "activation at the output": {"loss": "mse", "final": "tanh"},
+}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("case", "weighted"),
+    [*((case, False) for case in CASES), ("softmax", True), ("squared error, many outputs", True)],
+)
+def test_problem_is_that_of_passes_through_the_model(case, weighted, tmp_path):
+    model = _model(**CASES[case])
+    is_classifier = case in ("logits", "softmax")
+    trajectory = _recorded(tmp_path, model, 3 if is_classifier else None, weighted)
+    rounds = streamed.Rounds(trajectory, model)
+    generator = np.random.default_rng(1)
+    for name in ("layer:first", "layer:middle", "layer:last", "unit:late/1", "unit:last/2"):
+        part = Part(rounds.scopes, name)
+        fast, slow = dense.problem(rounds, part), streamed.Problem(rounds, part)
+        assert fast is not None, name
+        for count in (ROUNDS, 3):
+            fast.count = slow.count = count
+            first = part.vector(rounds.first)
+            v, p = first + 0.3 * generator.normal(size=(2, first.size))
+            value, gradient = slow.value_and_gradient(v)
+            np.testing.assert_allclose(fast.value_and_gradient(v)[0], value, rtol=1e-9)
+            np.testing.assert_allclose(fast.value_and_gradient(v)[1], gradient, atol=1e-9)
+            np.testing.assert_allclose(fast.curvature(v, p), slow.curvature(v, p), atol=1e-9)
+            np.testing.assert_allclose(fast.losses(v), slow.losses(v))
+            np.testing.assert_allclose(np.mean(fast.losses(v)), value, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("float64")
+def test_chunks_change_nothing(tmp_path, monkeypatch):
+    model = _model("mse")
+    rounds = streamed.Rounds(_recorded(tmp_path, model), model)
+    part = Part(rounds.scopes, "layer:first")
+    first = part.vector(rounds.first)
+    whole = dense.problem(rounds, part)
+    rounds.remember(None, lambda: None)
+    monkeypatch.setattr(dense, "CHUNK_BYTES", 3000)
+    cut = dense.problem(rounds, part)
+    assert len(cut._features.chunks) > 2 > len(whole._features.chunks)
+    for count in range(1, ROUNDS + 1):
+        whole.count = cut.count = count
+        np.testing.assert_allclose(
+            cut.value_and_gradient(first)[1], whole.value_and_gradient(first)[1], atol=1e-12
+        )
+
+
+def test_same_optimum_and_certificate_in_single_precision(tmp_path, monkeypatch):
+    model = _model(CASES["logits"]["loss"])
+    trajectory = _recorded(tmp_path, model, 3)
+    fast = {
+        name: kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
+        for name in ("layer:first", "unit:first/0")
+    }
+    monkeypatch.setattr(dense, "problem", lambda rounds, part: None)
+    for name, found in fast.items():
+        slow = kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
+        assert found.value == pytest.approx(slow.value, rel=2e-4)
+        assert found.lower_bound <= slow.value * (1 + 1e-5)
+        assert slow.lower_bound <= found.value * (1 + 1e-5)
+
+
+def test_what_is_no_such_layer_goes_through_the_model(tmp_path):
+    normalized = _model("mse", middle=[keras.layers.BatchNormalization(name="norm")])
+    penalised = _model("mse", middle=[keras.layers.Dense(3, kernel_regularizer="l2")])
+    for number, model in enumerate((normalized, penalised)):
+        trajectory = _recorded(tmp_path / str(number), model)
+        rounds = streamed.Rounds(trajectory, model)
+        assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None
+        assert dense.problem(rounds, Part(rounds.scopes, "network")) is None
+        found = kt.taylor_optimum(trajectory, model, "layer:first", tolerance=0.01, verbose=0)
+        assert found.converged
+
+
+def test_features_that_would_be_too_large_are_not_kept(tmp_path, monkeypatch):
+    model = _model("mse")
+    rounds = streamed.Rounds(_recorded(tmp_path, model), model)
+    monkeypatch.setattr(dense, "KEPT_BYTES", 1000)
+    assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None
+
+
+def test_features_that_disagree_with_the_model_are_not_used(tmp_path, monkeypatch):
+    model = _model("mse")
+    trajectory = _recorded(tmp_path, model)
+    rounds = streamed.Rounds(trajectory, model)
+    monkeypatch.setattr(dense.Problem, "_loss", lambda self, v, chunk: 2.0 * v[0, 0])
+    assert not solve.Solver(rounds, "layer:first").is_fast
+
+
+def test_batches_of_different_sizes_go_through_the_model(tmp_path):
+    model = _model("mse")
+    batches = [(np.ones((n, 5)), np.ones((n, 3))) for n in (4, 4, 3)]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=3, verbose=0)
+    rounds = streamed.Rounds(trajectory, model)
+    assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None

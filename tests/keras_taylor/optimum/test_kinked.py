@@ -1,0 +1,133 @@
+"""Tests of losses with kinks: smoothed from below, and the optimum that is certified with them."""
+
+import keras
+import numpy as np
+import pytest
+from scipy import optimize
+
+import keras_taylor as kt
+from keras_taylor.optimum import kinked
+
+ROUNDS, BATCH, FEATURES = 5, 12, 3
+LOSSES = {
+    "mae": keras.losses.MeanAbsoluteError,
+    "mape": keras.losses.MeanAbsolutePercentageError,
+    "hinge": keras.losses.Hinge,
+    "categorical_hinge": keras.losses.CategoricalHinge,
+}
+
+
+def _targets(name, generator):
+    if name == "hinge":
+        return generator.integers(0, 2, (ROUNDS, BATCH, 2)).astype("float64")
+    if name == "categorical_hinge":
+        return np.eye(2)[generator.integers(0, 2, (ROUNDS, BATCH))]
+    return generator.normal(size=(ROUNDS, BATCH, 2)) + 3.0
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("width", [1.0, 1e-2, 1e-6])
+@pytest.mark.parametrize("name", LOSSES)
+def test_smoothed_losses_lie_just_below(name, width):
+    generator = np.random.default_rng(0)
+    y, f = _targets(name, generator)[0], 3 * generator.normal(size=(BATCH, 2))
+    loss = LOSSES[name](reduction="none")
+    true, smooth = (np.asarray(one(y, f)) for one in (loss, kinked.Smoothed(loss, width)))
+    assert (smooth <= true + 1e-12).all()
+    # Percentages are a hundred times what is smoothed.
+    assert (true - smooth <= (100 if name == "mape" else 2) * width).all()
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", LOSSES)
+def test_smoothed_losses_are_convex(name):
+    generator = np.random.default_rng(1)
+    y, (a, b) = _targets(name, generator)[0], 2 * generator.normal(size=(2, BATCH, 2))
+    smooth = kinked.Smoothed(LOSSES[name](reduction="none"), 0.3)
+    middle = np.asarray(smooth(y, (a + b) / 2))
+    assert (middle <= (np.asarray(smooth(y, a)) + np.asarray(smooth(y, b))) / 2 + 1e-12).all()
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("radius", "tolerance"), [(0.2, 1e-3), (3.0, 1e-2)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_interval_contains_the_optimum(name, radius, tolerance, tmp_path):
+    """Against SciPy, on the losses of a linear model, which are its Taylor losses."""
+    generator = np.random.default_rng(2)
+    x, y = generator.normal(size=(ROUNDS, BATCH, FEATURES)), _targets(name, generator)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(2, use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.01), loss=LOSSES[name]())
+    batches = list(zip(x, y, strict=True))
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=ROUNDS, verbose=0)
+    found = kt.taylor_optimum(trajectory, model, radius=radius, tolerance=tolerance, verbose=0)
+    assert found.converged
+    start = next(iter(trajectory)).weights[0].ravel()
+    loss = _in_numpy(name)
+
+    def objective(v):
+        return loss(y.reshape(-1, 2), x.reshape(-1, FEATURES) @ v.reshape(-1, 2))
+
+    np.testing.assert_allclose(objective(found.comparator[0].ravel()), found.value, rtol=1e-6)
+    reference = min(
+        optimize.minimize(
+            objective,
+            guess,
+            method="COBYLA",
+            constraints={"type": "ineq", "fun": lambda v: radius**2 - np.sum((v - start) ** 2)},
+            options={"maxiter": 20000, "rhobeg": radius / 4, "tol": 1e-9},
+        ).fun
+        for guess in (start, found.comparator[0].ravel())
+    )
+    assert found.lower_bound <= reference * (1 + 1e-9)
+    assert found.value <= reference * (1 + 2 * tolerance)
+
+
+def _in_numpy(name):
+    return {
+        "mae": lambda y, f: np.mean(np.abs(y - f)),
+        "mape": lambda y, f: 100 * np.mean(np.abs((y - f) / y)),
+        "hinge": lambda y, f: np.mean(np.maximum(1 - (2 * y - 1) * f, 0)),
+        "categorical_hinge": lambda y, f: np.mean(
+            np.maximum(np.max((1 - y) * f, -1) - np.sum(y * f, -1) + 1, 0)
+        ),
+    }[name]
+
+
+def test_few_passes_leave_a_valid_interval(tmp_path):
+    generator = np.random.default_rng(3)
+    model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.01), loss="mae")
+    batches = [
+        (generator.normal(size=(BATCH, FEATURES)), generator.normal(size=(BATCH, 2)))
+        for _ in range(ROUNDS)
+    ]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=ROUNDS, verbose=0)
+    options = {"radius": 1.0, "tolerance": 1e-3, "verbose": 0}
+    exact = kt.taylor_optimum(trajectory, model, **options)
+    for most in (1, 3, 6, 12):
+        short = kt.taylor_optimum(trajectory, model, max_passes=most, **options)
+        assert short.passes <= most
+        assert not short.converged
+        assert short.lower_bound <= exact.value
+        assert exact.lower_bound <= short.value < np.inf
+
+
+def test_sample_weights_and_several_outputs(tmp_path):
+    inputs = keras.Input((FEATURES,))
+    outputs = {"a": keras.layers.Dense(2, name="a")(inputs), "b": keras.layers.Dense(1)(inputs)}
+    model = keras.Model(inputs, outputs)
+    loss = {"a": "mae", "b": "mse"}
+    model.compile(keras.optimizers.SGD(0.01), loss=loss, loss_weights={"a": 2.0, "b": 0.5})
+    generator = np.random.default_rng(4)
+    batches = [
+        (
+            generator.normal(size=(BATCH, FEATURES)),
+            {"a": generator.normal(size=(BATCH, 2)), "b": generator.normal(size=(BATCH, 1))},
+        )
+        for _ in range(ROUNDS)
+    ]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=ROUNDS, verbose=0)
+    found = kt.taylor_optimum(trajectory, model, radius=1.0, tolerance=0.01, verbose=0)
+    assert found.converged
+    assert found.lower_bound < found.value < found.average_loss

@@ -1,0 +1,173 @@
+"""Tests of the model of the curvature: exact where it can be, and fewer passes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_taylor as kt
+from keras_taylor.optimum import passes, preconditioner
+from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.streamed import Rounds
+from keras_taylor.taylor.batch import Batch
+from keras_taylor.weights.parts import Part
+from keras_taylor.weights.scopes import Scopes
+
+GENERATOR = np.random.default_rng(0)
+
+
+def _model(outputs=3, activation=None, loss="mse"):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(5, "relu", name="hidden")(inputs)
+    hidden = keras.layers.LayerNormalization(name="normal")(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(outputs, activation, name="last")(hidden))
+    model.compile(keras.optimizers.Adam(0.02), loss=loss)
+    return model
+
+
+def _positive(size):
+    half = GENERATOR.normal(size=(size, size))
+    return half @ half.T
+
+
+def _known(factors, part):
+    """The preconditioner of a curvature that is the Kronecker product of known factors."""
+    sums = [(a * np.trace(b), b * np.trace(a), np.trace(a) * np.trace(b)) for a, b in factors]
+    return preconditioner.Kronecker(part, sums)
+
+
+def test_weights_of_a_layer_are_one_matrix():
+    scopes = Scopes(_model().trainable_variables)
+    part = Part(scopes, "network")
+    assert preconditioner.groups(part) == [(0, 1), (2, 3), (4, 5)]
+    assert preconditioner.groups(Part(scopes, "unit:last/1")) == [(4, 5)]
+    arrays = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
+    hidden, normal, last = preconditioner.stacked(part, arrays)
+    np.testing.assert_array_equal(hidden, np.vstack([arrays[0], arrays[1]]))
+    assert [tuple(matrix.shape) for matrix in (hidden, normal, last)] == [(5, 5), (2, 5), (6, 3)]
+
+
+@pytest.mark.parametrize("name", ["network", "layer:last"])
+def test_known_factors_are_inverted(name):
+    scopes = Scopes(_model().trainable_variables)
+    part, whole = Part(scopes, name), Part(scopes, "network")
+    sides = [(5, 5), (2, 5), (6, 3)]
+    factors = [tuple(map(_positive, pair)) for pair in sides]
+    wanted = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
+    solution = part.vector(wanted)
+    image = []
+    for (a, b), (rows, _), matrix in zip(
+        factors, sides, preconditioner.stacked(whole, wanted), strict=True
+    ):
+        matrix = np.asarray(matrix)
+        bent = a @ matrix @ b + 0.3 * matrix
+        image += [bent[: rows - 1], bent[rows - 1 :]]
+    image = [array.reshape(shape) for array, shape in zip(image, scopes.shapes, strict=True)]
+    factors = factors if part.layer is None else factors[2:]
+    found = _known(factors, part)(part.vector(image), 0.3)
+    np.testing.assert_allclose(found, solution, rtol=1e-6)
+
+
+def test_a_long_side_counts_as_curved_alike(monkeypatch):
+    monkeypatch.setattr(preconditioner, "LONGEST_SIDE", 5)
+    scopes = Scopes(_model().trainable_variables)
+    part = Part(scopes, "layer:last")
+    arrays = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
+    ((outer, inner, square),) = preconditioner.products(part, arrays)
+    matrix = np.vstack([arrays[4], arrays[5]])
+    assert outer is None
+    np.testing.assert_allclose(inner, matrix.T @ matrix)
+    np.testing.assert_allclose(square, np.sum(matrix**2))
+    sums = [(None, inner.numpy(), float(square))]
+    residual = GENERATOR.normal(size=18)
+    found = preconditioner.Kronecker(part, sums)(residual, 0.5)
+    expected = np.linalg.solve(inner.numpy() / 6 + 0.5 * np.eye(3), residual.reshape(6, 3).T).T
+    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", "sparse_categorical_crossentropy"])
+def test_samples_have_the_curvature_as_covariance(loss):
+    """Squared error, and two classes, whose Hessian in the logits has one direction."""
+    is_squared = loss == "mse"
+    outputs = {"mse": 3, "binary_crossentropy": 1}.get(loss, 2)
+    model = _model(outputs, {3: None, 1: "sigmoid", 2: "softmax"}[outputs], loss)
+    x = GENERATOR.normal(size=(6, 4))
+    y = GENERATOR.normal(size=(6, 3)) if is_squared else GENERATOR.integers(0, 2, (6, 1))
+    flat = lambda arrays: np.concatenate([np.ravel(a) for a in arrays])  # noqa: E731
+    sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
+    ends = np.cumsum(sizes)[:-1]
+    weights = [v.numpy() for v in model.trainable_variables]
+
+    def product(direction):
+        pieces = np.split(direction, ends)
+        arrays = [p.reshape(w.shape) for p, w in zip(pieces, weights, strict=True)]
+        return flat(kt.taylor_curvature_product(model, x, y, weights, arrays))
+
+    curvature = np.stack([product(row) for row in np.eye(sum(sizes))])
+    sample = tf.function(
+        lambda seed: tf.concat(
+            [tf.reshape(t, [-1]) for t in Batch(model, x, y).curvature_sample(seed)], axis=0
+        )
+    )
+    samples = np.stack([sample(tf.constant(seed)) for seed in range(4000)])
+    error = np.linalg.norm(samples.T @ samples / 4000 - curvature)
+    assert error < 0.1 * np.linalg.norm(curvature)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """An autoencoder of inputs that vary much more in some directions than in others."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20,))
+    hidden = keras.layers.Dense(8, "relu", name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(20, name="last")(hidden))
+    model.compile(keras.optimizers.Adam(0.01), loss="mse")
+    x = GENERATOR.normal(size=(30, 16, 20)) * np.geomspace(3, 0.03, 20)
+    path = tmp_path_factory.mktemp("preconditioner") / "run"
+    return kt.record(model, [(a, a) for a in x], path, steps=30, verbose=0), model
+
+
+def test_it_takes_fewer_passes_to_the_same_optimum(recorded, monkeypatch):
+    options = {"radius": 20.0, "max_passes": 60, "verbose": 0}
+    prepared = kt.taylor_optimum(*recorded, **options)
+    monkeypatch.setattr(passes, "PATIENCE", 1000)
+    plain = kt.taylor_optimum(*recorded, **options)
+    assert prepared.converged
+    assert not plain.converged
+    assert prepared.gap < 0.5 * plain.gap
+    assert prepared.lower_bound <= plain.value
+    assert plain.lower_bound <= prepared.value
+
+
+def test_short_solves_do_without(recorded):
+    solver = Solver(Rounds(*recorded), "network")
+    (found,) = solver.solve([None], tolerance=0.5)
+    assert found.passes <= passes.PATIENCE
+    assert solver.problem.preconditioner is None
+    solver.solve([20.0], tolerance=0.1)
+    assert solver.problem.preconditioner is not None
+
+
+def test_more_passes_are_never_worse(recorded):
+    """Also around the pass that makes it, which has to leave one to use it in."""
+    values = []
+    for most in range(1, passes.PATIENCE + 6):
+        found = kt.taylor_optimum(*recorded, radius=20.0, max_passes=most, verbose=0)
+        assert found.passes <= most
+        assert not found.converged
+        assert found.lower_bound < found.value < np.inf
+        values.append(found.value)
+    assert values == sorted(values, reverse=True)
+
+
+def test_it_is_made_again_for_many_more_rounds(recorded):
+    problem = Solver(Rounds(*recorded), "network").problem
+    problem.count = 5
+    problem.prepare()
+    made = problem.preconditioner
+    problem.count = 20
+    assert problem.preconditioner is made
+    problem.count = 21
+    assert problem.preconditioner is None

@@ -1,0 +1,64 @@
+"""Tests of the trust-region problem and of the subspace it is solved in."""
+
+import numpy as np
+import pytest
+
+from keras_taylor.optimum import subspace
+from keras_taylor.optimum.passes import Passes
+
+
+@pytest.mark.parametrize("radius", [1e-3, 1.0, 1e4])
+def test_trust_region_meets_its_conditions(radius):
+    generator = np.random.default_rng(0)
+    half, linear = generator.normal(size=(6, 4)), generator.normal(size=6)
+    matrix = half @ half.T + 0.01 * np.eye(6)
+    z, shift = subspace.trust_region(matrix, linear, radius)
+    assert np.linalg.norm(z) <= radius * (1 + 1e-9)
+    assert shift >= 0
+    np.testing.assert_allclose(
+        matrix @ z + shift * z, -linear, atol=1e-6 * np.linalg.norm(linear) * max(1, shift)
+    )
+    assert shift == 0 or np.linalg.norm(z) == pytest.approx(radius)
+
+
+class Quadratic:
+    """`<b, v> + v A v / 2`."""
+
+    def __init__(self, size=12):
+        generator = np.random.default_rng(1)
+        half = generator.normal(size=(size, size))
+        self.matrix, self.linear = half @ half.T, generator.normal(size=size)
+
+    def value_and_gradient(self, v):
+        bent = self.matrix @ v
+        return self.linear @ v + v @ bent / 2, self.linear + bent
+
+    def curvature(self, v, p):
+        del v
+        return self.matrix @ p
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_solutions_tell_value_and_gap_of_the_quadratic(offset):
+    problem, center = Quadratic(), np.full(12, 0.2)
+    at = center + offset
+    model = subspace.Model(Passes(problem), center, at, *problem.value_and_gradient(at))
+    model.refine([0.7], target=0.05)
+    found = model.solve(0.7)
+    value, gradient = problem.value_and_gradient(found.point)
+    move = found.point - center
+    assert found.value == pytest.approx(value)
+    assert found.gap == pytest.approx(gradient @ move + 0.7 * np.linalg.norm(gradient))
+    assert found.gap <= 0.05
+    assert np.linalg.norm(move) <= 0.7 * (1 + 1e-9)
+
+
+def test_subspace_of_full_dimension_is_complete():
+    problem = Quadratic(4)
+    passes = Passes(problem)
+    model = subspace.Model(passes, np.zeros(4), np.zeros(4), 0.0, problem.linear)
+    model.refine([1e6])
+    assert model.is_complete
+    assert passes.count == 4
+    solution = np.linalg.solve(problem.matrix, -problem.linear)
+    np.testing.assert_allclose(model.solve(1e6).point, solution, rtol=1e-6)

@@ -1,0 +1,436 @@
+"""Tests of Taylor losses against explicit Jacobians, and of their identities."""
+
+import importlib.util
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_taylor as kt
+from keras_taylor.derivatives import method
+from keras_taylor.weights.scopes import Scopes
+
+_spec = importlib.util.spec_from_file_location(
+    "cases", pathlib.Path(__file__).with_name("cases.py")
+)
+cases = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cases)
+
+pytestmark = pytest.mark.filterwarnings("ignore:The structure of")
+METHODS = {"residual_by_operators": "whole", "lstm": "reverse"}
+MODEL_AND_LOSS = [
+    *((model, "squared") for model in cases.MODELS if model != "softmax"),
+    *(("mlp", loss) for loss in cases.LOSSES if loss != "squared"),
+    ("convnet", "categorical"),
+    ("transformer", "categorical"),
+    ("softmax", None),
+]
+
+
+def _prepared(name, loss="squared", **options):
+    model = cases.MODELS[name]()
+    expected = METHODS.get(name, "layerwise")
+    assert (
+        method.method_of(model, cases.data(model)[0].astype(model.inputs[0].dtype), True)
+        == expected
+    )
+    build, per_example = cases.ON_PROBABILITIES if loss is None else cases.LOSSES[loss]
+    model.compile(keras.optimizers.SGD(0.1), loss=build(**options))
+    x, y = cases.data(model)
+    return model, x, y, cases.comparator(model), cases.Reference(model, x, per_example)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("name", "loss"), MODEL_AND_LOSS)
+def test_agrees_with_explicit_jacobians(name, loss):
+    model, x, y, v, reference = _prepared(name, loss)
+    np.testing.assert_allclose(kt.taylor_loss(model, x, y, v), reference.loss(y, v), rtol=1e-8)
+    by_layer = kt.taylor_loss(model, x, y, v, "layers")
+    keys = [w.path.rpartition("/")[0] for w in model.trainable_variables]
+    assert list(by_layer) == list(dict.fromkeys(keys))
+    for layer, value in by_layer.items():
+        expected = reference.loss(y, v, lambda i, s, layer=layer: s * (keys[i] == layer))
+        np.testing.assert_allclose(value, expected, rtol=1e-8)
+        np.testing.assert_allclose(kt.taylor_loss(model, x, y, v, layer), expected, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", cases.MODELS)
+def test_units_agree_with_explicit_jacobians(name):
+    model, x, y, v, reference = _prepared(name, None if name == "softmax" else "squared")
+    keys = [w.path.rpartition("/")[0] for w in model.trainable_variables]
+    for layer, values in kt.taylor_loss(model, x, y, v, "units").items():
+        for unit, value in enumerate(values):
+
+            def keep(index, step, layer=layer, unit=unit):
+                mask = np.arange(step.shape[-1]) == unit
+                return step * mask * (keys[index] == layer)
+
+            np.testing.assert_allclose(value, reference.loss(y, v, keep), rtol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_reductions_and_sample_weights(reduction):
+    model, x, y, v, reference = _prepared("mlp", "categorical", reduction=reduction)
+    weights = np.array([1.0, 0.0, 2.0, 0.5])
+    value = kt.taylor_loss(model, x, y, v, sample_weight=weights)
+    expected = reference.loss(y, v, weights=weights, reduction="sum")
+    divisor = {"sum": 1.0, "sum_over_batch_size": 4.0, "mean_with_sample_weight": weights.sum()}
+    np.testing.assert_allclose(value, expected / divisor[reduction], rtol=1e-8)
+    units = kt.taylor_loss(model, x, y, v, "units", sample_weight=weights)
+    assert all(np.isfinite(values).all() for values in units.values())
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "transformer", "lstm"])
+def test_single_precision_is_close(name):
+    model, x, y, v, reference = _prepared(name)
+    value = kt.taylor_loss(model, x, y, v)
+    np.testing.assert_allclose(value, reference.loss(y, v), rtol=1e-4)
+    assert value.dtype == "float32"
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "softmax"])
+def test_graph_and_xla_equal_eager(name, jit_compile):
+    model, x, y, v, _ = _prepared(name, None if name == "softmax" else "squared")
+    x, y = tf.constant(x, "float32"), tf.constant(y, "float32")
+
+    @tf.function(jit_compile=jit_compile)
+    def traced(x, y):
+        value, gradient = kt.taylor_loss_and_gradient(model, x, y, v)
+        return value, gradient, kt.taylor_loss(model, x, y, v, "layers")
+
+    eager, slopes = kt.taylor_loss_and_gradient(model, x, y, v)
+    value, gradient, layers = traced(x, y)
+    np.testing.assert_allclose(value, eager, rtol=1e-5)
+    for one, other in zip(gradient, slopes, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for layer, value in kt.taylor_loss(model, x, y, v, "layers").items():
+        np.testing.assert_allclose(layers[layer], value, rtol=1e-5)
+
+
+def test_units_in_a_graph_equal_eager():
+    model, x, y, v, _ = _prepared("convnet")
+    traced = tf.function(lambda x, y: kt.taylor_loss(model, x, y, v, "units"))
+    found = traced(tf.constant(x, "float32"), tf.constant(y, "float32"))
+    for layer, values in kt.taylor_loss(model, x, y, v, "units").items():
+        np.testing.assert_allclose(found[layer], values, rtol=1e-5)
+
+
+def _training_loss(model, x, y):
+    """Returns loss and gradients of a training step, by Keras alone."""
+    state = [v.value for v in model.non_trainable_variables]
+    weights = [v.value for v in model.trainable_variables]
+    x = tf.constant(x, model.inputs[0].dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        outputs, _, penalties = model.stateless_call(
+            [tf.convert_to_tensor(w) for w in weights], state, x, training=True, return_losses=True
+        )
+        loss = model._compile_loss(tf.constant(y), outputs) + sum(penalties)
+    return loss, tape.gradient(loss, weights)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", cases.MODELS)
+class TestIdentities:
+    """The identities that define a Taylor loss, for each model of the table."""
+
+    def _prepared(self, name):
+        return _prepared(name, None if name == "softmax" else "categorical")
+
+    def test_value_and_gradient_at_the_weights_are_those_of_training(self, name):
+        model, x, y, _, _ = self._prepared(name)
+        weights = [v.numpy() for v in model.trainable_variables]
+        loss, gradients = _training_loss(model, x, y)
+        value, found = kt.taylor_loss_and_gradient(model, x, y, weights)
+        np.testing.assert_allclose(value, loss, rtol=1e-10)
+        for one, other in zip(found, gradients, strict=True):
+            np.testing.assert_allclose(one, tf.convert_to_tensor(other), rtol=1e-8, atol=1e-12)
+
+    def test_convex_in_the_comparator(self, name):
+        model, x, y, v, _ = self._prepared(name)
+        u = cases.comparator(model, seed=5, distance=1.0)
+        at_u, at_v = kt.taylor_loss(model, x, y, u), kt.taylor_loss(model, x, y, v)
+        for t in (0.25, 0.5, 0.75):
+            between = [(1 - t) * a + t * b for a, b in zip(u, v, strict=True)]
+            assert kt.taylor_loss(model, x, y, between) <= (1 - t) * at_u + t * at_v + 1e-12
+
+    def test_last_dense_layer_is_linear(self, name):
+        model, x, y, v, _ = self._prepared(name)
+        last = model.trainable_variables[-1].path.rpartition("/")[0]
+        found = kt.taylor_loss(model, x, y, v, last)
+        for variable, value in zip(model.trainable_variables, v, strict=True):
+            if variable.path.rpartition("/")[0] == last:
+                variable.assign(value)
+        np.testing.assert_allclose(found, _training_loss(model, x, y)[0], rtol=1e-10)
+
+    def test_linear_regret_bounds_taylor_regret(self, name):
+        model, x, y, v, _ = self._prepared(name)
+        loss, gradients = _training_loss(model, x, y)
+        regret = loss - kt.taylor_loss(model, x, y, v)
+        bound = sum(
+            np.vdot(tf.convert_to_tensor(g), w.numpy() - c)
+            for g, w, c in zip(gradients, model.trainable_variables, v, strict=True)
+        )
+        assert regret <= bound + 1e-12
+
+
+@pytest.mark.usefixtures("float64")
+def test_network_moves_by_the_sum_of_layers_and_these_by_their_units():
+    """For a linear loss of the output, additivity shows in the losses."""
+    model, x, y, v, _ = _prepared("convnet")
+
+    class Linear(keras.losses.Loss):
+        convex_in_output = True
+
+        def call(self, y_true, y_pred):
+            return keras.ops.sum(y_true * y_pred, axis=-1)
+
+    loss = Linear(dtype="float64")
+    weights = [w.numpy() for w in model.trainable_variables]
+    start = float(kt.taylor_loss(model, x, y, weights, loss=loss))
+    network = float(kt.taylor_loss(model, x, y, v, loss=loss)) - start
+    layers = kt.taylor_loss(model, x, y, v, "layers", loss=loss)
+    assert sum(float(value) - start for value in layers.values()) == pytest.approx(network)
+    for layer, values in kt.taylor_loss(model, x, y, v, "units", loss=loss).items():
+        assert sum(map(float, values - start)) == pytest.approx(float(layers[layer]) - start)
+
+
+@pytest.mark.usefixtures("float64")
+def test_euler_identity_of_a_rectifier_network_without_biases():
+    model, x, y, _, reference = _prepared("convnet")
+    weights = [w.numpy() for w in model.trainable_variables]
+    for index, layer in enumerate(Scopes(model.trainable_variables).layers):
+        for factor in (0.0, 2.0):
+            v = [w * factor if i == index else w for i, w in enumerate(weights)]
+            expected = ((y - factor * reference.outputs) ** 2).mean()
+            np.testing.assert_allclose(kt.taylor_loss(model, x, y, v, layer), expected, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ["smooth", "residual", "lstm", "softmax"])
+def test_gradient_and_curvature_are_derivatives(name):
+    model, x, y, v, _ = _prepared(name, None if name == "softmax" else "categorical")
+    direction = cases.comparator(model, seed=7)
+    step = 1e-5
+
+    def at(sign):
+        moved = [a + sign * step * d for a, d in zip(v, direction, strict=True)]
+        return kt.taylor_loss_and_gradient(model, x, y, moved)
+
+    (above, slopes_above), (below, slopes_below) = at(1), at(-1)
+    _, gradient = kt.taylor_loss_and_gradient(model, x, y, v)
+    slope = sum(np.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
+    np.testing.assert_allclose((above - below) / (2 * step), slope, rtol=1e-6)
+    product = kt.taylor_curvature_product(model, x, y, v, direction)
+    assert sum(np.vdot(p, d) for p, d in zip(product, direction, strict=True)) >= 0
+    for one, other, bent in zip(slopes_above, slopes_below, product, strict=True):
+        np.testing.assert_allclose((one - other) / (2 * step), bent, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+def test_gradient_of_a_layer_is_zero_outside():
+    model, x, y, v, _ = _prepared("mlp")
+    first = next(iter(Scopes(model.trainable_variables).layers))
+    _, gradient = kt.taylor_loss_and_gradient(model, x, y, v, first)
+    assert np.abs(gradient[0]).max() > 0
+    assert not np.any(gradient[2])
+    assert not np.any(kt.taylor_curvature_product(model, x, y, v, v, first)[3])
+
+
+@pytest.mark.usefixtures("float64")
+def test_several_outputs_with_loss_weights():
+    inputs = keras.Input((5,))
+    hidden = keras.layers.Dense(6, "tanh")(inputs)
+    outputs = {
+        "a": keras.layers.Dense(3, "softmax", name="a")(hidden),
+        "b": keras.layers.Dense(2, name="b")(hidden),
+    }
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        loss={"a": "categorical_crossentropy", "b": "mse"}, loss_weights={"a": 2.0, "b": 0.5}
+    )
+    generator = np.random.default_rng(0)
+    x, v = generator.normal(size=(4, 5)), cases.comparator(model)
+    y = {"a": np.eye(3)[[0, 1, 2, 0]], "b": generator.normal(size=(4, 2))}
+    expected = 0.0
+    for name, weight in (("a", 2.0), ("b", 0.5)):
+        part = keras.Model(inputs, outputs[name])
+        kept = {id(w) for w in part.trainable_variables}
+        c = [a for a, w in zip(v, model.trainable_variables, strict=True) if id(w) in kept]
+        _, per_example = cases.ON_PROBABILITIES if name == "a" else cases.LOSSES["squared"]
+        expected += weight * cases.Reference(part, x, per_example).loss(y[name], c)
+    np.testing.assert_allclose(kt.taylor_loss(model, x, y, v), expected, rtol=1e-8)
+    assert set(kt.taylor_loss(model, x, y, v, "units")) == {hidden._keras_history[0].name, "a", "b"}
+
+
+@pytest.mark.usefixtures("float64")
+def test_identities_with_two_outputs():
+    inputs = keras.Input((5,))
+    hidden = keras.layers.Dense(6, "relu", name="hidden")(inputs)
+    outputs = [
+        keras.layers.Dense(3, "softmax", name="a")(hidden),
+        keras.layers.Dense(2, name="b")(hidden),
+    ]
+    model = keras.Model(inputs, outputs)
+    model.compile(loss=["categorical_crossentropy", "mse"], loss_weights=[2.0, 0.5])
+    generator = np.random.default_rng(0)
+    x, v = generator.normal(size=(4, 5)), cases.comparator(model)
+    y = [np.eye(3)[[0, 1, 2, 0]], generator.normal(size=(4, 2))]
+    weights = [w.numpy() for w in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
+    gradients = tape.gradient(loss, model.trainable_weights)
+    value, found = kt.taylor_loss_and_gradient(model, x, y, weights)
+    np.testing.assert_allclose(value, loss, rtol=1e-10)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-12)
+    at_v, u = kt.taylor_loss(model, x, y, v), cases.comparator(model, seed=5)
+    between = [(a + b) / 2 for a, b in zip(u, v, strict=True)]
+    assert kt.taylor_loss(model, x, y, between) <= (at_v + kt.taylor_loss(model, x, y, u)) / 2
+    moves = zip(gradients, weights, v, strict=True)
+    assert loss - at_v <= sum(np.vdot(g, w - c) for g, w, c in moves)
+    last = [*weights[:2], *v[2:4], *weights[4:]]
+    linear = kt.taylor_loss(model, x, y, v, "a")
+    for variable, array in zip(model.trainable_variables, last, strict=True):
+        variable.assign(array)
+    expected = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
+    np.testing.assert_allclose(linear, expected, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("float64")
+def test_penalties_are_expanded():
+    inputs = keras.Input((5,))
+    hidden = keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.3))(inputs)
+    outputs = keras.layers.Dense(3, activity_regularizer=keras.regularizers.L1(0.1))(hidden)
+    model = keras.Model(inputs, outputs)
+    model.compile(loss="mse")
+    x, y = cases.data(model)
+    v = cases.comparator(model)
+    loss, gradients = _training_loss(model, x, y)
+    weights = [w.numpy() for w in model.trainable_variables]
+    value, found = kt.taylor_loss_and_gradient(model, x, y, weights)
+    np.testing.assert_allclose(value, loss, rtol=1e-10)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8)
+    network = kt.taylor_loss(model, x, y, v)
+    by_unit = kt.taylor_loss(model, x, y, v, "units")
+    assert np.isfinite(network)
+    for layer, values in by_unit.items():
+        assert np.isfinite(values).all(), layer
+
+
+def test_nothing_is_changed():
+    model, x, y, v, _ = _prepared("residual")
+    before = [variable.numpy() for variable in model.variables]
+    for scope in ("network", "layers", "units"):
+        kt.taylor_loss(model, x, y, v, scope)
+    for one, other in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_dropout_has_one_mask_for_value_and_derivative():
+    model, x, y, _, _ = _prepared("transformer", "categorical")
+    weights = [w.numpy() for w in model.trainable_variables]
+    first = kt.taylor_loss(model, x, y, weights)
+    np.testing.assert_array_equal(first, kt.taylor_loss(model, x, y, weights))
+    assert float(first) != float(kt.taylor_loss(model, x, y, weights, training=False))
+
+
+def test_one_example_is_a_batch():
+    model, x, y, v, _ = _prepared("mlp")
+    assert np.isfinite(kt.taylor_loss(model, x[:1], y[:1], v))
+    assert all(
+        np.isfinite(u).all() for u in kt.taylor_loss(model, x[:1], y[:1], v, "units").values()
+    )
+
+
+def test_mixed_precision_works():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = cases.mlp()
+        model.compile(loss="mse")
+        x, y = cases.data(model)
+        weights = [w.numpy() for w in model.trainable_variables]
+        at_weights = kt.taylor_loss(model, x, y, weights)
+        loss = model.evaluate(x, y, verbose=0)
+        np.testing.assert_allclose(at_weights, loss, rtol=1e-2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+class TestBadInput:
+    """Mistakes are told, with what was expected."""
+
+    @pytest.fixture
+    def prepared(self):
+        return _prepared("mlp")[:4]
+
+    def test_comparators(self, prepared):
+        model, x, y, v = prepared
+        for wrong, message in (
+            (v[:-1], "expected shapes"),
+            ([*v[:-1], np.zeros(7)], "expected shapes"),
+            ([a.astype("int32") for a in v], "dtype int32"),
+            ([v[0] * np.nan, *v[1:]], "not finite"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                kt.taylor_loss(model, x, y, wrong)
+
+    def test_scopes(self, prepared):
+        model, x, y, v = prepared
+        with pytest.raises(ValueError, match="unknown scope 'nope'.*network, layers, units.*dense"):
+            kt.taylor_loss(model, x, y, v, "nope")
+        with pytest.raises(ValueError, match="unknown scope 'units'"):
+            kt.taylor_loss_and_gradient(model, x, y, v, "units")
+
+    def test_models(self, prepared):
+        _, x, y, v = prepared
+        with pytest.raises(ValueError, match="not built"):
+            kt.taylor_loss(keras.Sequential([keras.layers.Dense(3)]), x, y, v, loss="mse")
+        with pytest.raises(ValueError, match="not compiled and no loss"):
+            kt.taylor_loss(cases.mlp(), x, y, v)
+        frozen = cases.mlp()
+        frozen.trainable = False
+        with pytest.raises(ValueError, match="no trainable weights"):
+            kt.taylor_loss(frozen, x, y, v, loss="mse")
+
+    def test_logits_out_of_reach(self):
+        model = cases.functional(
+            (5,), lambda x: keras.layers.Rescaling(1.0)(keras.layers.Dense(3, "softmax")(x))
+        )
+        model.compile(loss="categorical_crossentropy")
+        x, y = cases.data(model)
+        with pytest.raises(ValueError, match="logits of output.*cannot be reached"):
+            kt.taylor_loss(model, x, y, cases.comparator(model))
+
+    def test_subclassed_model_with_logits_in_reach(self):
+        class Own(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.first = keras.layers.Dense(4, "relu")
+                self.last = keras.layers.Dense(3, "softmax")
+
+            def call(self, x):
+                return self.last(keras.ops.square(self.first(x)))
+
+        model = Own()
+        model.compile(loss="categorical_crossentropy")
+        x, y = np.ones((4, 5), "float32"), np.eye(3)[[0, 1, 2, 0]]
+        loss = model.evaluate(x, y, verbose=0)
+        weights = [w.numpy() for w in model.trainable_variables]
+        np.testing.assert_allclose(kt.taylor_loss(model, x, y, weights), loss, rtol=1e-5)
+
+    def test_loss_that_is_not_convex_warns_once(self, prepared):
+        model, x, y, v = prepared
+
+        class Own(keras.losses.Loss):
+            def call(self, y_true, y_pred):
+                return keras.ops.mean(keras.ops.sin(y_pred), axis=-1)
+
+        with pytest.warns(UserWarning, match="not known to be convex"):
+            kt.taylor_loss(model, x, y, v, loss=Own(name="a_sine"))

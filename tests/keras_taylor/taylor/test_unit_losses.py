@@ -1,0 +1,64 @@
+"""Tests of the ways to the losses of all units; that they are right is in test_taylor_loss."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_taylor as kt
+from keras_taylor.taylor import unit_losses
+
+
+@pytest.fixture
+def prepared():
+    inputs = keras.Input((6, 6, 2))
+    x = layers.MaxPooling2D()(layers.Conv2D(4, 3, activation="relu", padding="same")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    model.compile(loss="mse")
+    generator = np.random.default_rng(0)
+    comparator = [v.numpy() + generator.normal(size=v.shape) for v in model.trainable_variables]
+    return model, generator.normal(size=(5, 6, 6, 2)), generator.normal(size=(5, 3)), comparator
+
+
+def _assert_same(found, expected):
+    for layer, values in expected.items():
+        np.testing.assert_allclose(found[layer], values, rtol=1e-4)
+
+
+@pytest.mark.parametrize("elements", [1, 2000, 2**24])
+def test_chunks_of_any_length_give_the_same(prepared, monkeypatch, elements):
+    expected = kt.taylor_loss(*prepared, scope="units")
+    monkeypatch.setattr(unit_losses, "CHUNK_ELEMENTS", elements)
+    _assert_same(kt.taylor_loss(*prepared, scope="units"), expected)
+
+
+def test_many_outputs_take_the_other_way_to_the_same(prepared, monkeypatch):
+    calls = []
+    original = unit_losses._unit_by_unit
+    monkeypatch.setattr(
+        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[2]) or original(*args)
+    )
+    expected = kt.taylor_loss(*prepared, scope="units")
+    assert not calls
+    monkeypatch.setattr(unit_losses, "FEW_OUTPUTS", 2)
+    _assert_same(kt.taylor_loss(*prepared, scope="units"), expected)
+    assert calls == list(expected)
+
+
+def test_batch_normalization_mixes_examples_in_training_only(prepared, monkeypatch):
+    calls = []
+    original = unit_losses._unit_by_unit
+    monkeypatch.setattr(
+        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[2]) or original(*args)
+    )
+    inputs = keras.Input((4,))
+    hidden = layers.BatchNormalization(name="norm")(layers.Dense(3, name="first")(inputs))
+    model = keras.Model(inputs, layers.Dense(2, name="last")(hidden))
+    model.compile(loss="mse")
+    comparator = [v.numpy() + 0.1 for v in model.trainable_variables]
+    x, y = np.random.default_rng(0).normal(size=(5, 4)), np.ones((5, 2))
+    kt.taylor_loss(model, x, y, comparator, "units", training=False)
+    assert calls == ["norm"]
+    calls.clear()
+    kt.taylor_loss(model, x, y, comparator, "units")
+    assert calls == ["first", "norm", "last"]

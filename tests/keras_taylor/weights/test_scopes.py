@@ -1,0 +1,156 @@
+"""Tests of the cut of weights into network, layers and units."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_taylor.weights.scopes import Scopes, layer_keys
+
+
+def _built(shape, *stack):
+    inputs = outputs = keras.Input(shape)
+    for layer in stack:
+        outputs = layer(outputs)
+    return Scopes(keras.Model(inputs, outputs).trainable_variables)
+
+
+def test_paths_in_a_sequential_begin_with_its_name():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="a")], name="net")
+    assert Scopes(model.trainable_variables).layers == {"net/a": 2}
+
+
+def test_dense_layers_have_a_unit_a_column():
+    scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, use_bias=False, name="b"))
+    assert scopes.layers == {"a": 4, "b": 2}
+    assert [piece.weights for piece in scopes.pieces] == [(0,), (2,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "units"),
+    [
+        (layers.Conv2D(5, 3), (8, 8, 2), 5),
+        (layers.Conv1D(5, 3), (8, 2), 5),
+        (layers.BatchNormalization(), (7,), 7),
+        (layers.LayerNormalization(), (7,), 7),
+        (layers.PReLU(), (7,), 7),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 3), 6),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False), (8, 8, 3), 6),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2, name="renamed"), (8, 8, 3), 6),
+        (layers.SeparableConv2D(5, 3, depth_multiplier=2), (8, 8, 3), 6 + 5),
+        (layers.LSTM(4), (6, 3), 16),
+    ],
+)
+def test_units_of_a_layer(layer, shape, units):
+    assert list(_built(shape, layer).layers.values()) == [units]
+
+
+def test_depthwise_kernel_is_cut_along_its_last_two_axes():
+    layer = layers.DepthwiseConv2D(2, depth_multiplier=2)
+    model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+    kernel = np.arange(2 * 2 * 3 * 2, dtype="float32").reshape(2, 2, 3, 2)
+    matrix, _ = Scopes(model.trainable_variables).matrices([kernel, np.zeros(6, "float32")])
+    np.testing.assert_array_equal(matrix[:4, 3], kernel[:, :, 1, 1].ravel())
+
+
+def test_embedding_has_a_unit_a_dimension():
+    assert _built((4,), layers.Embedding(10, 3, name="words")).layers == {"words": 3}
+
+
+def test_attention_is_cut_into_its_projections():
+    inputs = keras.Input((4, 6))
+    outputs = layers.MultiHeadAttention(2, 3, name="attention")(inputs, inputs)
+    scopes = Scopes(keras.Model(inputs, outputs).trainable_variables)
+    assert scopes.layers["attention/query"] == 3
+    assert scopes.layers["attention/attention_output"] == 6
+
+
+def test_frozen_layers_are_left_out():
+    frozen = layers.Dense(4, name="frozen", trainable=False)
+    assert _built((3,), frozen, layers.Dense(2, name="b")).layers == {"b": 2}
+
+
+def test_shared_layer_is_there_once():
+    shared = layers.Dense(3, name="shared")
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, shared(shared(inputs)))
+    assert Scopes(model.trainable_variables).layers == {"shared": 3}
+
+
+def test_layers_of_the_same_name_in_nested_models_are_told_apart():
+    def nested(name):
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, layers.Dense(3, name="dense")(inputs), name=name)
+
+    assert _built((3,), nested("one"), nested("two")).layers == {"dense": 3, "dense_1": 3}
+
+
+def test_weights_without_a_layer_and_scalars():
+    scale = keras.Variable(1.0, name="scale")
+    scopes = Scopes([scale])
+    assert scopes.layers == {"scale": 1}
+    assert scopes.matrices([scale])[0].shape == (1, 1)
+
+
+def test_suffix_is_free():
+    assert layer_keys(["a/k", "a_1/k", "a/k"]) == ["a", "a_1", "a_2"]
+
+
+def test_no_weights_is_refused():
+    with pytest.raises(ValueError, match="at least one trainable weight"):
+        Scopes([])
+
+
+def _mixed():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            layers.SeparableConv2D(4, 3, depth_multiplier=2),
+            layers.Flatten(),
+            layers.Dense(3),
+            layers.BatchNormalization(),
+        ]
+    )
+    generator = np.random.default_rng(0)
+    weights = [generator.normal(size=v.shape) for v in model.trainable_variables]
+    return Scopes(model.trainable_variables), weights
+
+
+def test_tensors_undo_matrices():
+    scopes, weights = _mixed()
+    for before, after in zip(weights, scopes.tensors(scopes.matrices(weights)), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_totals_of_all_scopes_agree_with_sums_over_the_weights():
+    scopes, weights = _mixed()
+    units = scopes.unit_sums(scopes.matrices(weights))
+    assert float(scopes.totals(units, "network")) == pytest.approx(sum(w.sum() for w in weights))
+    by_layer = scopes.named(scopes.totals(units, "layers"), "layers")
+    by_unit = scopes.named(scopes.totals(units, "units"), "units")
+    expected = [weights[:3], weights[3:5], weights[5:]]
+    assert list(by_layer) == list(by_unit) == list(scopes.layers)
+    for (layer, total), tensors in zip(by_layer.items(), expected, strict=True):
+        assert float(total) == pytest.approx(sum(w.sum() for w in tensors))
+        assert float(np.sum(by_unit[layer])) == pytest.approx(float(total))
+        assert by_unit[layer].shape == (scopes.layers[layer],)
+
+
+def test_unknown_scope_lists_the_known():
+    scopes, weights = _mixed()
+    with pytest.raises(ValueError, match="'layer'.*network, layers, units"):
+        scopes.totals(scopes.unit_sums(scopes.matrices(weights)), "layer")
+
+
+def test_other_shapes_are_refused():
+    scopes, weights = _mixed()
+    scopes.check_shapes(weights, "comparator")
+    with pytest.raises(ValueError, match="comparator must be a list"):
+        scopes.check_shapes(weights[:-1], "comparator")
+    with pytest.raises(ValueError, match="expected shapes"):
+        scopes.check_shapes([*weights[:-1], np.zeros(5)], "comparator")
+
+
+def test_a_name_alone_does_not_make_a_kernel_depthwise():
+    scopes = _built((8, 8, 2), layers.Conv2D(4, 3, use_bias=False, name="after_depthwise"))
+    assert scopes.layers == {"after_depthwise": 4}
