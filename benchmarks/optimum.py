@@ -62,7 +62,7 @@ def _solve(trajectory, model, part):
         "average_loss": found.average_loss,
         "lower_bound": found.lower_bound,
         "optimum": found.value,
-        "regret": found.regret[0],
+        "regret": found.average_regret[0],
         "gap_percent": 100 * found.gap / abs(found.value),
         "passes": found.passes,
         "seconds": time.perf_counter() - start,

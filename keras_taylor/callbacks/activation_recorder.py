@@ -42,12 +42,13 @@ class ActivationRecorder(Cadence):
         probe_x: Inputs, fixed for the whole run: arrays in the structure that the model takes. A
             thousand examples cost about one forward pass a snapshot.
         every: `"epoch"`, or a number of rounds.
-        keep: How many snapshots stay in memory, for `nearest_hamming` and `to_npz`; `None` for all.
+        max_snapshots: The most snapshots that stay in memory, for `nearest_hamming` and
+            `to_npz`; `None` for all.
         log_dir: A directory to write scalars and a histogram of each layer's unit frequencies to,
             for TensorBoard.
 
     Raises:
-        ValueError: if `every` or `keep` is no positive number; in `fit`, if the probe has no
+        ValueError: if `every` or `max_snapshots` is no positive number; in `fit`, if the probe has no
             examples or other shapes than the model takes, the model has no rectifier that can be
             seen, or is another one than in an earlier `fit`.
 
@@ -61,11 +62,13 @@ class ActivationRecorder(Cadence):
     (2, [0, 1, 2])
     """
 
-    def __init__(self, probe_x, every="epoch", keep=None, log_dir=None):
+    def __init__(self, probe_x, every="epoch", max_snapshots=None, log_dir=None):
         super().__init__(every)
-        if keep is not None and not (isinstance(keep, int) and keep > 0):
-            raise ValueError(f"keep must be a positive number or None, received {keep!r}")
-        self._probe_x, self._keep, self._log_dir = probe_x, keep, log_dir
+        if max_snapshots is not None and not (isinstance(max_snapshots, int) and max_snapshots > 0):
+            raise ValueError(
+                f"max_snapshots must be a positive integer or None, received {max_snapshots!r}"
+            )
+        self._probe_x, self._max_snapshots, self._log_dir = probe_x, max_snapshots, log_dir
         self._probe, self._writer, self._recorded = None, None, None
         self.snapshots, self.steps, self.measures = [], [], {name: [] for name in MEASURES}
         self._kept_steps, self._digests = [], set()
@@ -137,8 +140,8 @@ class ActivationRecorder(Cadence):
         self.steps.append(self.round)
         self.snapshots.append(snapshot)
         self._kept_steps.append(self.round)
-        if self._keep is not None:
-            del self.snapshots[: -self._keep], self._kept_steps[: -self._keep]
+        if self._max_snapshots is not None:
+            del self.snapshots[: -self._max_snapshots], self._kept_steps[: -self._max_snapshots]
 
     def _write(self, frequency):
         with self._writer.as_default(step=self.round):

@@ -16,10 +16,10 @@ class RegretSummaries(Cadence):
     Everything is an average over rounds, in units of the loss, so that it can be looked at beside
     it. From a `RegretTracker` in the optimizer, over the rounds since tracking started:
 
-    - scalars `regret/average_loss`, `regret/linear_regret` (an upper bound of regret) and
+    - scalars `regret/average_loss`, `regret/average_linear_regret` (an upper bound of regret) and
       `regret/optimum_lower_bound`, of the network;
-    - scalars `layer_linear_regret/<layer>` and `layer_optimum_lower_bound/<layer>`;
-    - histograms over the units of a layer, `unit_linear_regret/<layer>` and
+    - scalars `layer_average_linear_regret/<layer>` and `layer_optimum_lower_bound/<layer>`;
+    - histograms over the units of a layer, `unit_average_linear_regret/<layer>` and
       `unit_optimum_lower_bound/<layer>`.
 
     From the logs, over the rounds of the epoch so far: scalars `epoch/loss` and, of a
@@ -98,4 +98,7 @@ def _readers(tracker):
             lambda value: linear_regret.average(value, tracker.steps), cumulative
         )
 
-    return {"linear_regret": average_regret, "optimum_lower_bound": tracker.optimum_lower_bound}
+    return {
+        "average_linear_regret": average_regret,
+        "optimum_lower_bound": tracker.optimum_lower_bound,
+    }

@@ -80,10 +80,10 @@ class LinearRegret(TrackerMetric):
     >>> model.compile(optimizer, loss="mse", metrics=[LinearRegret(optimizer)])
     >>> history = model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
     >>> sorted(history.history)
-    ['linear_regret', 'loss']
+    ['average_linear_regret', 'loss']
     """
 
-    def __init__(self, optimizer, name="linear_regret", dtype=None):
+    def __init__(self, optimizer, name="average_linear_regret", dtype=None):
         super().__init__(optimizer, name, dtype)
 
     def read(self, tracker):

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from scipy import stats
 
-from keras_taylor.optimum.solve import Solver, check_passes, check_positive, check_radii
+from keras_taylor.optimum.solve import Solver
 from keras_taylor.optimum.streamed import LinearRegret, Rounds
+from keras_taylor.weights.arguments import check_passes, check_positive, check_radii
 
 FIRST, MOST_COUNTS = 10, 8
 LAST = "last"
@@ -23,9 +24,9 @@ COLUMNS = (
     "average_loss",
     "optimum_lower",
     "optimum_upper",
-    "regret_lower",
-    "regret_upper",
-    "linear_regret",
+    "average_regret_lower",
+    "average_regret_upper",
+    "average_linear_regret",
     "passes",
     "converged",
 )
@@ -156,13 +157,13 @@ def decompose(
     >>> path = tempfile.mkdtemp() + "/run"
     >>> trajectory = keras_taylor.record(model, dataset, path, steps=20, verbose=0)
     >>> table = keras_taylor.decompose(trajectory, model, "network", rounds=[5, 20], verbose=0)
-    >>> [row["rounds"] for row in table.rows], table.rows[0]["regret_lower"] > 0
+    >>> [row["rounds"] for row in table.rows], table.rows[0]["average_regret_lower"] > 0
     ([5, 20], True)
     """
     check_positive("tolerance", tolerance)
     several = isinstance(radius, (list, tuple, np.ndarray))
     radii = list(radius) if several else [radius]
-    check_radii(radii, words=(LAST,))
+    check_radii(radii, names=(LAST,))
     check_passes(max_passes)
     data = Rounds(trajectory, model, loss)
     counts = _checked_counts(rounds, len(data))
@@ -209,7 +210,7 @@ def _entry(optimum, count, solver, linear):
 
 
 def _row(found, count, linear_regret):
-    lower, upper = found.regret
+    lower, upper = found.average_regret
     return {
         "part": found.part,
         "rounds": count,
@@ -217,9 +218,9 @@ def _row(found, count, linear_regret):
         "average_loss": found.average_loss,
         "optimum_lower": found.lower_bound,
         "optimum_upper": found.value,
-        "regret_lower": lower,
-        "regret_upper": upper,
-        "linear_regret": linear_regret,
+        "average_regret_lower": lower,
+        "average_regret_upper": upper,
+        "average_linear_regret": linear_regret,
         "passes": found.passes,
         "converged": found.converged,
     }

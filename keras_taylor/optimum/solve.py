@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from keras_taylor.optimum import ball, dense, kinked
 from keras_taylor.optimum.passes import Passes
 from keras_taylor.optimum.streamed import Problem, Rounds
+from keras_taylor.weights.arguments import check_passes, check_positive, check_radii
 from keras_taylor.weights.parts import Part
 
 
@@ -43,7 +43,7 @@ class Optimum:
         return self.value - self.lower_bound
 
     @property
-    def regret(self):
+    def average_regret(self):
         """The bounds of average Taylor regret, average loss - optimum."""
         return self.average_loss - self.value, self.average_loss - self.lower_bound
 
@@ -56,7 +56,7 @@ def taylor_optimum(
     tolerance=0.01,
     max_passes=None,
     loss=None,
-    start=None,
+    warm_start=None,
     verbose="auto",
 ):
     """Solves for the Taylor optimum of a run: the best comparator in hindsight.
@@ -67,7 +67,7 @@ def taylor_optimum(
     of F or of a curvature product takes one pass over the rounds. Dense layers and their units are
     solved on the layer's inputs and the outputs' derivatives, which one pass collects.
 
-    Ctrl-C ends the solve after one more pass, with what was found; give it as `start` to go on.
+    Ctrl-C ends the solve after one more pass, with what was found; give it as `warm_start` to go on.
 
     Args:
         trajectory: A `Trajectory`.
@@ -79,7 +79,7 @@ def taylor_optimum(
         tolerance: The gap to reach, relative to the value.
         max_passes: The most passes over the rounds for each part; `None` for no limit.
         loss: A Keras loss; `None` for the compiled one. It has to be the one trained with.
-        start: An `Optimum` of the same part to start from.
+        warm_start: An `Optimum` of the same part to start from.
         verbose: 0 for no progress.
 
     Returns:
@@ -104,7 +104,9 @@ def taylor_optimum(
             raise ValueError(
                 f"part {name!r} did not move in the recorded rounds: give a radius, or record more"
             )
-        found = solver.solve(radii, tolerance, max_passes, start and start.comparator, verbose)
+        found = solver.solve(
+            radii, tolerance, max_passes, warm_start and warm_start.comparator, verbose
+        )
         solved[name.partition(":")[2]] = found if several else found[0]
         if solver.interrupted:
             break
@@ -192,26 +194,3 @@ class Solver:
 def _show(bar, count, best):
     values = [] if best is None else [("value", best.value), ("gap", best.gap)]
     bar.update(count, values=[(name, value) for name, value in values if math.isfinite(value)])
-
-
-def check_radii(radii, words=()):
-    """Raises a ValueError unless there are radii, all positive numbers, `None` or of the words."""
-    if not radii:
-        raise ValueError("radius is an empty list: expected at least one radius")
-    for radius in radii:
-        if radius is not None and radius not in words:
-            check_positive("radius", radius)
-
-
-def check_passes(passes):
-    """Raises a ValueError unless a number of passes is `None` or a positive integer."""
-    is_number = isinstance(passes, numbers.Integral) and not isinstance(passes, bool)
-    if passes is not None and not (is_number and passes > 0):
-        raise ValueError(f"max_passes must be a positive integer or None, received {passes!r}")
-
-
-def check_positive(name, value):
-    """Raises a ValueError unless a value is a positive number."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive number, received {value!r}")

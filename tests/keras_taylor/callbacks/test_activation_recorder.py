@@ -93,7 +93,7 @@ def test_another_model_needs_another_recorder():
 
 
 def test_keeping_few_snapshots(tmp_path):
-    recorder = Recorder(PROBE, keep=2)
+    recorder = Recorder(PROBE, max_snapshots=2)
     _fit(recorder)
     assert len(recorder.snapshots) == 2
     recorder.to_npz(tmp_path / "bits.npz")

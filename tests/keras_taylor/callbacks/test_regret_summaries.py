@@ -8,7 +8,7 @@ import keras_taylor as kt
 
 Summaries = kt.callbacks.RegretSummaries
 X, Y = np.random.default_rng(0).normal(size=(2, 32, 4))
-BOUNDS = ("linear_regret", "optimum_lower_bound")
+BOUNDS = ("average_linear_regret", "optimum_lower_bound")
 
 
 def _model(tracked=True, exact=False):
@@ -35,9 +35,9 @@ def test_the_network_is_beside_its_loss(tmp_path, read_summaries):
     assert [step for step, _ in found["regret/average_loss"]] == [4, 8, 12]
     regret = tracker.linear_regret() / 12
     last = {name: float(values[-1][1]) for name, values in found.items() if values[-1][1].ndim == 0}
-    assert last["regret/linear_regret"] == pytest.approx(float(regret), rel=1e-6)
+    assert last["regret/average_linear_regret"] == pytest.approx(float(regret), rel=1e-6)
     assert last["regret/average_loss"] == pytest.approx(np.mean(history["loss"]), rel=1e-5)
-    bound = last["regret/average_loss"] - last["regret/linear_regret"]
+    bound = last["regret/average_loss"] - last["regret/average_linear_regret"]
     assert last["regret/optimum_lower_bound"] == pytest.approx(bound, rel=1e-5)
     losses = [float(value) for _, value in found["epoch/loss"]]
     assert losses == pytest.approx(history["loss"], rel=1e-6)
@@ -48,9 +48,9 @@ def test_layers_have_scalars_and_histograms_of_units(tmp_path, read_summaries):
     _fit(model, Summaries(tmp_path))
     found, tracker = read_summaries(tmp_path), model.optimizer
     for layer, units in tracker.linear_regret("units").items():
-        value = float(found[f"layer_linear_regret/{layer}"][-1][1])
+        value = float(found[f"layer_average_linear_regret/{layer}"][-1][1])
         assert value == pytest.approx(float(tracker.linear_regret("layers")[layer]) / 12, rel=1e-6)
-        histogram = found[f"unit_linear_regret/{layer}"][-1][1]
+        histogram = found[f"unit_average_linear_regret/{layer}"][-1][1]
         # Rows are buckets: left end, right end, how many units.
         assert histogram[:, 2].sum() == len(units)
         assert histogram[0, 0] == pytest.approx(float(np.min(units)) / 12, rel=1e-5)
@@ -76,7 +76,7 @@ def test_every_so_many_rounds_and_going_on(tmp_path, read_summaries):
     model, summaries = _model(), Summaries(tmp_path, every=5)
     _fit(model, summaries)
     _fit(model, summaries, epochs=1)
-    steps = [step for step, _ in read_summaries(tmp_path)["regret/linear_regret"]]
+    steps = [step for step, _ in read_summaries(tmp_path)["regret/average_linear_regret"]]
     assert steps == [5, 10, 15]
 
 
@@ -86,7 +86,7 @@ def test_a_restart_has_nothing_to_show_before_its_first_round(tmp_path, read_sum
         on_epoch_end=lambda epoch, logs: model.optimizer.start_tracking()
     )
     _fit(model, restart, Summaries(tmp_path))
-    assert "regret/linear_regret" not in read_summaries(tmp_path)
+    assert "regret/average_linear_regret" not in read_summaries(tmp_path)
 
 
 def test_watching_does_not_change_training(tmp_path):
@@ -109,7 +109,7 @@ def test_values_that_are_no_numbers_do_not_end_the_run(tmp_path, read_summaries)
     _fit(model, step, Summaries(tmp_path))
     found = read_summaries(tmp_path)
     assert np.isnan(found["regret/optimum_lower_bound"][-1][1])
-    assert "unit_linear_regret/out" in found
+    assert "unit_average_linear_regret/out" in found
     assert "unit_optimum_lower_bound/out" not in found
 
 

@@ -9,7 +9,7 @@ import pytest
 import keras_taylor as kt
 
 METRICS = (kt.metrics.LinearRegret, kt.metrics.OptimumLowerBound, kt.metrics.AverageLoss)
-NAMES = {"linear_regret", "optimum_lower_bound", "average_loss"}
+NAMES = {"average_linear_regret", "optimum_lower_bound", "average_loss"}
 
 
 def _model(optimizer=None, **options):
@@ -32,10 +32,10 @@ def test_history_has_averages_over_all_steps(options):
     history = _fit(model).history
     assert set(history) == NAMES | {"loss"}
     expected = float(tracker.linear_regret()) / 9
-    np.testing.assert_allclose(history["linear_regret"][-1], expected, rtol=1e-5)
+    np.testing.assert_allclose(history["average_linear_regret"][-1], expected, rtol=1e-5)
     np.testing.assert_allclose(history["average_loss"][-1], np.mean(history["loss"]), rtol=1e-5)
     np.testing.assert_allclose(
-        np.add(history["optimum_lower_bound"], history["linear_regret"]),
+        np.add(history["optimum_lower_bound"], history["average_linear_regret"]),
         history["average_loss"],
         rtol=1e-4,
     )
@@ -46,7 +46,7 @@ def test_values_follow_each_step_within_an_epoch():
     seen = []
     read = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(
-            (logs["linear_regret"], float(tracker.linear_regret()) / (batch + 1))
+            (logs["average_linear_regret"], float(tracker.linear_regret()) / (batch + 1))
         )
     )
     _fit(model, epochs=1, callbacks=[read])
@@ -70,23 +70,23 @@ def test_csv_log(tmp_path):
     with (tmp_path / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3
-    assert np.isfinite(float(rows[0]["linear_regret"]))
+    assert np.isfinite(float(rows[0]["average_linear_regret"]))
 
 
 def test_tensorboard_log(tmp_path):
     model, _ = _model()
     _fit(model, callbacks=[keras.callbacks.TensorBoard(tmp_path)])
     (events,) = (tmp_path / "train").glob("events*")
-    assert b"epoch_linear_regret" in events.read_bytes()
+    assert b"epoch_average_linear_regret" in events.read_bytes()
 
 
 def test_evaluate_before_fit_is_nan_and_says_why():
     model, _ = _model()
     with pytest.warns(UserWarning, match="optimizer is not built"):
         found = model.evaluate(np.ones((4, 4)), np.ones((4, 2)), verbose=0, return_dict=True)
-    assert np.isnan(found["linear_regret"])
+    assert np.isnan(found["average_linear_regret"])
     assert np.isfinite(found["loss"])
-    assert np.isfinite(_fit(model).history["linear_regret"]).all()
+    assert np.isfinite(_fit(model).history["average_linear_regret"]).all()
 
 
 def test_evaluate_of_a_built_optimizer_shows_what_was_tracked():
@@ -94,10 +94,10 @@ def test_evaluate_of_a_built_optimizer_shows_what_was_tracked():
     tracker.build(model.trainable_variables)
     x, y = np.ones((4, 4)), np.ones((4, 2))
     before = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert np.isnan(before["linear_regret"])
+    assert np.isnan(before["average_linear_regret"])
     history = _fit(model).history
     after = model.evaluate(x, y, verbose=0, return_dict=True)
-    assert after["linear_regret"] == pytest.approx(history["linear_regret"][-1])
+    assert after["average_linear_regret"] == pytest.approx(history["average_linear_regret"][-1])
 
 
 def test_mixed_precision_optimizer_is_looked_into():

@@ -49,9 +49,13 @@ def test_rows_add_up_and_are_ordered(table):
     for row in table.rows:
         assert row["converged"]
         assert row["optimum_lower"] <= row["optimum_upper"]
-        assert row["regret_lower"] + row["optimum_upper"] == pytest.approx(row["average_loss"])
-        assert row["regret_upper"] + row["optimum_lower"] == pytest.approx(row["average_loss"])
-        assert row["regret_lower"] <= row["linear_regret"] + 1e-6
+        assert row["average_regret_lower"] + row["optimum_upper"] == pytest.approx(
+            row["average_loss"]
+        )
+        assert row["average_regret_upper"] + row["optimum_lower"] == pytest.approx(
+            row["average_loss"]
+        )
+        assert row["average_regret_lower"] <= row["average_linear_regret"] + 1e-6
 
 
 def test_whole_run_is_that_of_taylor_optimum(recorded, table):
@@ -78,7 +82,7 @@ def test_regret_of_rounds_adds_up(table):
     for row in table.rows:
         regrets = table.regrets[row["part"], row["rounds"]]
         assert regrets.shape == (row["rounds"],)
-        assert regrets.mean() == pytest.approx(row["regret_lower"], abs=1e-5)
+        assert regrets.mean() == pytest.approx(row["average_regret_lower"], abs=1e-5)
 
 
 def test_linear_regret_is_that_of_the_tracker(recorded):
@@ -200,7 +204,7 @@ def test_parts_that_stand_still_have_no_regret(tmp_path):
     trajectory = kt.record(model, batches, tmp_path / "run", steps=3, verbose=0)
     (row,) = kt.decompose(trajectory, model, "network", rounds=[3], verbose=0).rows
     assert row["radius"] == 0.0
-    assert row["regret_lower"] == pytest.approx(0.0, abs=1e-6)
+    assert row["average_regret_lower"] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_regret_lies_between_that_of_comparators_and_linear_regret(network):
     found = _solve(trajectory, model, tolerance=1e-3)
     at_first = _average_taylor_loss(trajectory, model, rounds[0].weights, "network")
     assert found.average_loss == pytest.approx(np.mean([round.loss for round in rounds]))
-    lower, upper = found.regret
+    lower, upper = found.average_regret
     assert found.average_loss - at_first <= upper
     inner, total = 0.0, 0.0
     for round in rounds:
@@ -275,11 +275,11 @@ def test_a_solve_goes_on_from_an_earlier_one(network):
     trajectory, model = network
     options = {"radius": 3.0, "tolerance": 1e-6}
     short = _solve(trajectory, model, max_passes=8, **options)
-    after = _solve(trajectory, model, start=short, **options)
+    after = _solve(trajectory, model, warm_start=short, **options)
     assert not short.converged
     assert after.converged
     assert after.value <= short.value
-    assert _solve(trajectory, model, start=after, **options).passes == 1
+    assert _solve(trajectory, model, warm_start=after, **options).passes == 1
 
 
 def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):
