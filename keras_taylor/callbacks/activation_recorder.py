@@ -48,9 +48,9 @@ class ActivationRecorder(Cadence):
             for TensorBoard.
 
     Raises:
-        ValueError: if `every` or `max_snapshots` is no positive number; in `fit`, if the probe has no
-            examples or other shapes than the model takes, the model has no rectifier that can be
-            seen, or is another one than in an earlier `fit`.
+        ValueError: if `every` or `max_snapshots` is not a positive integer; in `fit`, if the probe
+            has no examples or other shapes than the model takes, the model has no rectifier that
+            can be seen, or is another one than in an earlier `fit`.
 
     Example:
 

@@ -67,7 +67,8 @@ def taylor_optimum(
     of F or of a curvature product takes one pass over the rounds. Dense layers and their units are
     solved on the layer's inputs and the outputs' derivatives, which one pass collects.
 
-    Ctrl-C ends the solve after one more pass, with what was found; give it as `warm_start` to go on.
+    Ctrl-C ends the solve after one more pass and returns what was found; pass it as `warm_start` to
+    go on.
 
     Args:
         trajectory: A `Trajectory`.

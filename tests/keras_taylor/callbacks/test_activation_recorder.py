@@ -118,7 +118,7 @@ def test_tensorboard_has_scalars_and_histograms(tmp_path, read_summaries):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 0}, "keep must be"),
+        ({"max_snapshots": 0}, "max_snapshots must be"),
         ({"probe_x": np.zeros((0, 4))}, "no examples"),
         ({"probe_x": np.zeros((3, 5))}, "takes"),
     ],
