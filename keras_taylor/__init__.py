@@ -16,7 +16,8 @@ if _keras.backend.backend() != "tensorflow":
 from keras_taylor import callbacks, exploration, metrics, optimizers
 from keras_taylor.exploration import shattering
 from keras_taylor.models import TaylorModel
-from keras_taylor.optimum.decomposition import Decomposition, Rate, decompose
+from keras_taylor.optimum.decomposition import Decomposition, decompose
+from keras_taylor.optimum.growth import Rate
 from keras_taylor.optimum.solve import Optimum, taylor_optimum
 from keras_taylor.taylor.losses import (
     taylor_curvature_product,

@@ -25,53 +25,57 @@ from keras_taylor.derivatives.forward_mode import Trace
 METHODS = ("layerwise", "whole", "reverse")
 
 
-def expand(method, model, forward, parts, primals=None, inputs=()):
-    """Runs a model and returns its outputs with Jacobian-vector products for several tangents.
+def expand(method, model, forward, directions, primals=None, inputs=()):
+    """Runs a model and returns its outputs with Jacobian-vector products along directions.
 
     Args:
         method: One of `METHODS`.
         model: The model.
-        forward: Function without arguments that runs the model and returns a list of tensors.
-        parts: For each part a list of tangents, one for each trainable variable of the model, or
-            `None` for those that stand still.
-        primals: Tensors that the forward pass reads the weights from; defaults to the values of
+        forward: Function without arguments that runs the model. It returns the list of tensors to
+            expand, and anything else that the caller wants of the run.
+        directions: A list of directions, each a list of tangents, one for each trainable variable
+            of the model, with `None` for variables that do not move.
+        primals: Tensors that the forward pass reads the weights from; by default the values of
             the model's trainable variables.
         inputs: The tensors that the model is given, in any structure.
 
     Returns:
-        The list of tensors, and for each part the list of their tangents. Tangents of what does
-        not depend on the weights are zero.
+        The list of tensors; for each direction the list of their tangents, zero where a tensor does
+        not depend on the weights that move; and what else `forward` returned.
     """
     if primals is None:
         primals = [variable.value for variable in model.trainable_variables]
+    if not directions:
+        outputs, rest = forward()
+        return outputs, [], rest
     if method == "layerwise":
-        trace = Trace(model, model.trainable_variables, parts, inputs)
+        trace = Trace(model, model.trainable_variables, directions, inputs)
         with trace.recording():
-            outputs = forward()
+            outputs, rest = forward()
         found = zip(*(trace.tangents(output) for output in outputs), strict=True)
     elif method == "whole":
-        outputs, found = _expand_whole(model, forward, parts, primals)
+        outputs, found, rest = _expand_whole(model, forward, directions, primals)
     else:
-        outputs, found = _expand_reverse(forward, parts, primals)
-    return outputs, [_filled(outputs, tangents) for tangents in found]
+        outputs, found, rest = _expand_reverse(forward, directions, primals)
+    return outputs, [_filled(outputs, tangents) for tangents in found], rest
 
 
 def pullback(forward, primals):
     """Runs a model and returns its outputs and the function `u -> J^T u`.
 
     Args:
-        forward: Function without arguments that runs the model and returns a list of tensors.
+        forward: As of `expand`.
         primals: Tensors that the forward pass reads the weights from.
 
     Returns:
-        The list of tensors, and a function from a list of tensors like them to a list of tensors
-        like the primals, `sum over outputs of J^T u`.
+        The list of tensors; a function from a list of tensors like them to a list of tensors like
+        the primals, `sum over outputs of J^T u`; and what else `forward` returned.
     """
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(primals)
-        outputs = forward()
+        outputs, rest = forward()
 
-    return outputs, lambda upstream: gradients(tape, outputs, primals, upstream)
+    return outputs, lambda upstream: gradients(tape, outputs, primals, upstream), rest
 
 
 def gradients(tape, targets, sources, upstream=None):
@@ -86,39 +90,41 @@ def call_options(model, training):
     return {"training": training} if "training" in inspect.signature(model.call).parameters else {}
 
 
-def _expand_whole(model, forward, parts, primals):
-    # All parts but the first run in a scope, before it: what the model changes (moving averages,
-    # seeds) and adds (losses), it does once. Weights are read from the primals there too.
+def _expand_whole(model, forward, directions, primals):
+    # All directions but the first run in a scope, before it: what the model changes (moving
+    # averages, seeds) and adds (losses), it does once. Weights come from the primals there too.
     variables = model.non_trainable_variables
     state = list(zip(variables, backend.snapshot(variables), strict=True))
     state += list(zip(model.trainable_variables, primals, strict=True))
     found = []
-    for number in reversed(range(len(parts))):
-        pairs = [pair for pair in zip(primals, parts[number], strict=True) if pair[1] is not None]
+    for number in reversed(range(len(directions))):
+        pairs = [
+            pair for pair in zip(primals, directions[number], strict=True) if pair[1] is not None
+        ]
         scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
         accumulator = tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True)))
         with scope, accumulator:
-            outputs = forward()
+            outputs, rest = forward()
         found.append([accumulator.jvp(output) for output in outputs])
-    return outputs, found[::-1]
+    return outputs, found[::-1], rest
 
 
-def _expand_reverse(forward, parts, primals):
-    outputs, pull = pullback(forward, primals)
+def _expand_reverse(forward, directions, primals):
+    outputs, pull, rest = pullback(forward, primals)
     upstream = [tf.zeros_like(output) for output in outputs]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(upstream)
-        slopes = pull(upstream)
+        pulled = pull(upstream)
         # Linear in `upstream`: the derivative there is the Jacobian-vector product.
         products = [
             sum(
-                ops.sum(slope * tangent)
-                for slope, tangent in zip(slopes, part, strict=True)
+                ops.sum(one * tangent)
+                for one, tangent in zip(pulled, direction, strict=True)
                 if tangent is not None
             )
-            for part in parts
+            for direction in directions
         ]
-    return outputs, [tape.gradient(product, upstream) for product in products]
+    return outputs, [tape.gradient(product, upstream) for product in products], rest
 
 
 def _filled(outputs, tangents):

@@ -5,8 +5,8 @@ inputs and weights. Dense and convolutional layers, rectifiers and max-pooling h
 own; any other layer runs under TensorFlow's `ForwardAccumulator`. `benchmarks.taylor_loss` compares
 it with one accumulator around the whole model.
 
-Several products, for several sets of tangents ("parts"), come out of one pass: each tensor has one
-tangent a part, and parts that do not move cost nothing.
+Several products, along several directions, come out of one pass: each tensor has a tangent for each
+direction, and a direction that does not move a tensor costs nothing there.
 """
 
 import contextlib
@@ -32,19 +32,20 @@ class Trace:
     Args:
         model: The model.
         variables: Weights that may move.
-        parts: For each part, the tangents of these weights; `None` for those that stand still.
+        directions: For each direction the tangents of these weights, `None` for weights that do not
+            move.
         inputs: The tensors that the model is given, in any structure.
     """
 
-    def __init__(self, model, variables, parts, inputs=()):
+    def __init__(self, model, variables, directions, inputs=()):
         self._model = model
-        self._parts = [
+        self._directions = [
             {
                 id(variable): tangent
                 for variable, tangent in zip(variables, tangents, strict=True)
                 if tangent is not None
             }
-            for tangents in parts
+            for tangents in directions
         ]
         # The tensors are kept, so that no other can get the number of one that is gone.
         self._known = {}
@@ -58,7 +59,7 @@ class Trace:
             yield self
 
     def tangents(self, tensor):
-        """Returns a tangent for each part, `None` where the tensor does not move.
+        """Returns a tangent for each direction, `None` where the tensor does not move.
 
         Raises:
             UnknownTensorError: if no layer made the tensor.
@@ -75,7 +76,7 @@ class Trace:
         self._known[id(tensor)] = (tensor, tangents)
 
     def _still(self):
-        return [None] * len(self._parts)
+        return [None] * len(self._directions)
 
     def _traced(self, layer, call):
         def traced(*args, **kwargs):
@@ -95,7 +96,7 @@ class Trace:
     def _moves(self, layer, pairs):
         weights = layer.trainable_variables
         return any(tangent is not None for _, tangents in pairs for tangent in tangents) or any(
-            id(variable) in part for part in self._parts for variable in weights
+            id(variable) in moving for moving in self._directions for variable in weights
         )
 
     def _know_all(self, outputs, tangents_of):
@@ -120,8 +121,14 @@ class Trace:
     def _run_affine(self, layer, call, inputs, input_tangents):
         output, before = affine.call_capturing(layer, call)
         tangents = [
-            affine.tangent(layer, inputs, tangent, part.get(id(layer.kernel)), self._bias(layer, n))
-            for n, (part, tangent) in enumerate(zip(self._parts, input_tangents, strict=True))
+            affine.tangent(
+                layer,
+                inputs,
+                input_tangent=tangent,
+                kernel_tangent=moving.get(id(layer.kernel)),
+                bias_tangent=moving.get(id(layer.bias)) if layer.use_bias else None,
+            )
+            for moving, tangent in zip(self._directions, input_tangents, strict=True)
         ]
         self._know(before, tangents)
         activation = layer.activation
@@ -130,15 +137,12 @@ class Trace:
             self._know(output, behind)
         return output
 
-    def _bias(self, layer, part):
-        return self._parts[part].get(id(layer.bias)) if layer.use_bias else None
-
     def _run_any(self, layer, call, pairs):
-        # All parts but the first run in a scope, before it: what the layer changes (moving
+        # All directions but the first run in a scope, before it: what the layer changes (moving
         # averages, seeds) and adds (losses), it does once.
         state = list(zip(layer.variables, backend.snapshot(layer.variables), strict=True))
         found = []
-        for number in reversed(range(len(self._parts))):
+        for number in reversed(range(len(self._directions))):
             scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
             with scope:
                 primals = self._primals(number, layer, pairs)
@@ -152,13 +156,13 @@ class Trace:
         return outputs
 
     def _primals(self, number, layer, pairs):
-        part = self._parts[number]
+        moving = self._directions[number]
         primals = [(tensor, tangents[number]) for tensor, tangents in pairs]
-        primals += [(v.value, part.get(id(v))) for v in layer.trainable_variables]
+        primals += [(v.value, moving.get(id(v))) for v in layer.trainable_variables]
         return [pair for pair in primals if pair[1] is not None]
 
     def _know_run(self, outputs, found):
-        """Notes the tangents of outputs that each part has computed again for itself."""
+        """Notes the tangents of outputs, which were computed once for each direction."""
         runs = [(run and _with_logits(run[0]), run and run[1]) for run in found]
         for index, tensor in enumerate(_with_logits(outputs)):
             if tensor is not None:

@@ -119,10 +119,14 @@ def _is_right(method, model, x, training, in_variables):
         read = [v.value for v in model.trainable_variables] if in_variables else weights
         # In a graph that does not know x, as in training: nothing would be missing of loops that
         # are Python's, and of conditions that are decided while they are traced.
-        forward = stateless_forward(model, read, x, training)
+        run = stateless_forward(model, read, x, training)
+
+        def forward():
+            return run(), None
+
         # Under a tape, too, as in training: it changes what control flow records.
         with tf.GradientTape(persistent=True):
-            _, (found,) = expansion.expand(method, model, forward, [tangents], read, x)
+            _, (found,), _ = expansion.expand(method, model, forward, [tangents], read, x)
         return found, expansion.pullback(forward, read)[1](upstream)
 
     outputs = stateless_forward(model, weights, x, training)()
@@ -219,7 +223,7 @@ def _is_traceable(model, x, training):
     weights = backend.snapshot(model.trainable_variables)
     forward = stateless_forward(model, weights, x, training)
     try:
-        expansion.expand("layerwise", model, forward, [weights], weights, x)
+        expansion.expand("layerwise", model, lambda: (forward(), None), [weights], weights, x)
     except UnknownTensorError:
         return False
     return True

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_taylor.weights.arguments import checked_arrays
+
 KINDS = ("initial", "average")
 
 
@@ -13,14 +15,14 @@ class Initial:
     def __init__(self, variables):
         self.variables = [_like(variable, "initial") for variable in variables]
 
-    def start(self, variables):
+    def begin(self, variables):
         """Takes the present weights, before the first round."""
         for kept, variable in zip(self.variables, variables, strict=True):
             kept.assign(variable)
 
-    def at(self, weights, count):
+    def at(self, weights, rounds):
         """Returns the comparator, the same for each round."""
-        del weights, count
+        del weights, rounds
         return [ops.convert_to_tensor(kept) for kept in self.variables]
 
     def config(self):
@@ -35,14 +37,14 @@ class Average:
         # Float64: at a million rounds, the share of one is lost in float32.
         self.variables = [_like(variable, "average", "float64") for variable in variables]
 
-    def start(self, variables):
+    def begin(self, variables):
         """Does nothing: the mean starts with the first round."""
 
-    def at(self, weights, count):
-        """Returns the comparator of a round, given its weights and how many came before."""
+    def at(self, weights, rounds):
+        """Returns the comparator of a round, given its weights and the number of rounds before."""
         means = []
         for mean, weight in zip(self.variables, weights, strict=True):
-            share = ops.cast(count + 1, mean.dtype)
+            share = ops.cast(rounds + 1, mean.dtype)
             mean.assign_add((ops.cast(weight, mean.dtype) - mean) / share)
             means.append(ops.cast(mean, weight.dtype))
         return means
@@ -58,21 +60,22 @@ class Given:
     def __init__(self, variables, arrays):
         self.variables = [_like(variable, "given") for variable in variables]
         if arrays is not None:
-            for kept, array in zip(self.variables, _checked(arrays, variables), strict=True):
+            checked = checked_arrays("comparator", arrays, variables)
+            for kept, array in zip(self.variables, checked, strict=True):
                 kept.assign(array)
         self.is_loaded = arrays is not None
 
-    def start(self, variables):
+    def begin(self, variables):
         """Checks that the arrays are there."""
         if not self.is_loaded:
             raise ValueError(
                 "the comparator's arrays are not loaded: they are saved with the model's weights, "
-                "not in its config. Load the whole model, or make it anew with the arrays"
+                "not in its config. Load the whole model, or make a new one with the arrays"
             )
 
-    def at(self, weights, count):
+    def at(self, weights, rounds):
         """Returns the comparator, the same for each round."""
-        del weights, count
+        del weights, rounds
         return [ops.convert_to_tensor(kept) for kept in self.variables]
 
     def config(self):
@@ -106,24 +109,6 @@ def _made(value, variables):
             )
         return {"initial": Initial, "average": Average}[value](variables)
     return Given(variables, value)
-
-
-def _checked(arrays, variables):
-    arrays = [np.asarray(array) for array in arrays]
-    shapes = [array.shape for array in arrays]
-    expected = [tuple(variable.shape) for variable in variables]
-    if shapes != expected:
-        raise ValueError(
-            "comparator must be a list of arrays shaped like the model's trainable variables: "
-            f"expected shapes {expected}, received {shapes}"
-        )
-    for array in arrays:
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise ValueError(
-                f"comparator has dtype {array.dtype} or a value that is not finite: expected "
-                "floating-point numbers"
-            )
-    return arrays
 
 
 def _like(variable, name, dtype=None):

@@ -5,11 +5,12 @@ import copy
 import keras
 from keras import ops
 
-from keras_taylor.models import taylor_state
+from keras_taylor.models.observation import Watched, observed
+from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
 
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
-class TaylorModel(keras.Model):
+class TaylorModel(Watched, keras.Model):
     """A functional model whose `fit` also logs `taylor_loss` and `taylor_regret`.
 
     At each round, with weights `W^n`, loss `l^n` and comparator V, over the whole network,
@@ -53,10 +54,10 @@ class TaylorModel(keras.Model):
 
     def __init__(self, inputs, outputs, comparator="initial", **kwargs):
         super().__init__(inputs, outputs, **kwargs)
-        self._taylor = taylor_state.Taylor(self, comparator)
+        self._comparison = ComparatorTracking(self, comparator)
         # A saved part of its own, so that weights travel between this and the plain model; past
         # Keras' tracking, which would count it among the layers.
-        object.__setattr__(self, "taylor_state", taylor_state.State(self._taylor))
+        object.__setattr__(self, "taylor_state", SavedTracking(self._comparison))
 
     @classmethod
     def from_model(cls, model, comparator="initial"):
@@ -73,7 +74,7 @@ class TaylorModel(keras.Model):
             raise ValueError(
                 f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
                 "the graph of layers. Write it as a functional model, or call "
-                "`keras_taylor.taylor.losses` on it"
+                "`keras_taylor.taylor_loss` on it"
             )
         if not model.built:
             raise ValueError(
@@ -86,8 +87,8 @@ class TaylorModel(keras.Model):
         return cls(inputs, outputs, comparator=comparator, name=model.name)
 
     def start_tracking(self):
-        """Begins anew: the present weights become the initial ones. For use after a burn-in."""
-        self._taylor.restart(self)
+        """Forgets all rounds; the present weights become the initial ones, as after a burn-in."""
+        self._comparison.restart(self)
 
     def average_taylor_loss(self, name=""):
         """Returns the mean Taylor loss over the rounds since tracking started, a float64 scalar.
@@ -98,7 +99,7 @@ class TaylorModel(keras.Model):
         Args:
             name: Name of the comparator, where there are several.
         """
-        return self._taylor.average(name)
+        return self._comparison.average(name)
 
     def make_train_function(self, force=False):
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -107,48 +108,35 @@ class TaylorModel(keras.Model):
                 "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
             )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
-        self._taylor.start(self)
+        self._comparison.begin(self)
         return super().make_train_function(force)
 
     @property
     def metrics(self):
-        own = self._taylor.metrics() if hasattr(self, "_taylor") and self.compiled else []
-        return [*super().metrics, *own]
+        is_made = hasattr(self, "_comparison") and self.compiled
+        return [*super().metrics, *(self._comparison.metrics() if is_made else [])]
 
     def train_step(self, data):
         # Eagerly, data may come as arrays, of which Keras would make tensors later.
         data = keras.tree.map_structure(_tensor, data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        step = self._taylor.step(self, x, y)
-        self._taylor.current = step
-        try:
-            super().train_step(data)
-        finally:
-            self._taylor.current = None
-        self._taylor.update(step, x, y, sample_weight)
+        batch = training_batch(self, x, y, sample_weight)
+        directions = self._comparison.directions(self)
+        train = super().train_step
+        expanded, loss = observed(batch, directions, lambda: train(data))
+        self._comparison.add(batch, expanded, loss)
         return self.get_metrics_result()
 
     def test_step(self, data):
-        names = {metric.name for metric in self._taylor.metrics()}
+        names = {metric.name for metric in self._comparison.metrics()}
         logs = super().test_step(data)
         return {name: value for name, value in logs.items() if name not in names}
-
-    def __call__(self, *args, **kwargs):
-        run = super().__call__
-        step = self._taylor.current if hasattr(self, "_taylor") else None
-        return run(*args, **kwargs) if step is None else step.run(lambda: run(*args, **kwargs))
-
-    def compute_loss(self, *args, **kwargs):
-        loss = super().compute_loss(*args, **kwargs)
-        if self._taylor.current is not None:
-            self._taylor.current.loss = loss
-        return loss
 
     def get_config(self):
         plain = keras.Model(self.input, self.output, name=self.name)
         return {
             "model": keras.saving.serialize_keras_object(plain),
-            "comparator": self._taylor.config(),
+            "comparator": self._comparison.config(),
         }
 
     @classmethod

@@ -4,10 +4,14 @@
 
     F(V) - <g, V - c> - R ||g||  <=  min over the ball of F  <=  F(V).
 
-Each evaluation of F and g, or of a curvature product, is one pass over the rounds. Steps are Newton
-steps: the quadratic model at V is minimised over the ball in a growing subspace, where it is a
-trust-region problem of a few dozen unknowns (see `keras_taylor.optimum.subspace`). For a quadratic
-F the model is F, one step is enough, and one subspace answers all radii.
+The difference of the two ends is the Frank-Wolfe gap. Each evaluation of F and g, or of a curvature
+product, is one pass over the rounds. Steps are Newton steps: the quadratic model of F at V is
+minimised over the ball in a growing subspace, where it is a trust-region problem of a few dozen
+unknowns (see `keras_taylor.optimum.subspace`). For a quadratic F the model is F, one step is
+enough, and one subspace answers all radii.
+
+Sources: Frank and Wolfe, An algorithm for quadratic programming, 1956, for the gap; Jaggi,
+Revisiting Frank-Wolfe, ICML 2013, for its use as a certificate. Steps here are not theirs.
 """
 
 import dataclasses
@@ -15,13 +19,13 @@ import dataclasses
 import numpy as np
 
 from keras_taylor.optimum.passes import OutOfPassesError
-from keras_taylor.optimum.subspace import Model
+from keras_taylor.optimum.subspace import QuadraticModel
 
-# What a model promises has to be a little better than what is asked for, for rounding's sake.
+# What a model promises has to be a little better than what is asked for, because of rounding.
 MARGIN = 0.9
 # A Newton step leaves this share of the present gap to the next one.
 MODEL_SHARE = 0.1
-SHORTEST_STEP = 2.0**-20
+SHORTEST_MOVE = 2.0**-20
 
 
 @dataclasses.dataclass
@@ -34,7 +38,7 @@ class Interval:
 
     @property
     def gap(self):
-        """How far the two are apart."""
+        """The distance of the two ends."""
         return self.value - self.lower_bound
 
     def reached(self, tolerance):
@@ -42,60 +46,62 @@ class Interval:
         return np.isfinite(self.gap) and self.gap <= tolerance * abs(self.value)
 
 
-def minimize(passes, center, radii, tolerance, is_quadratic=False, start=None):
+def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None):
     """Minimises F over balls about the same centre.
 
     Args:
-        passes: A `Passes` of the problem.
+        passes: A `keras_taylor.optimum.passes.Passes` of the objective.
         center: c, a float64 vector.
         radii: The radii R.
         tolerance: The gap to reach, relative to the value.
         is_quadratic: Whether F is quadratic.
-        start: A point to start from, taken into the ball; defaults to c.
+        warm_start: A point to start from, moved into the ball; by default c.
 
     Returns:
-        An `Interval` a radius, valid whether the tolerance is reached or the passes are used up.
+        An `Interval` for each radius, valid whether the tolerance is reached or the passes are used
+        up.
     """
-    points = [center if start is None else start] * len(radii)
+    points = [center if warm_start is None else warm_start] * len(radii)
     if is_quadratic and len(radii) > 1:
         points = _points_of_one_model(passes, center, radii, tolerance, points[0])
-    found = {}
+    found, budget = {}, passes.budget
     for place, number in enumerate(np.argsort(radii), start=1):
         # One pass for each of the radii to come.
-        passes.reserved += len(radii) - place
+        budget.reserved += len(radii) - place
         found[number] = _descended(
             passes, center, radii[number], tolerance, is_quadratic, points[number]
         )
-        passes.reserved -= len(radii) - place
+        budget.reserved -= len(radii) - place
         if not is_quadratic:
             points = [found[number].point] * len(radii)
     return [found[number] for number in range(len(radii))]
 
 
-def _points_of_one_model(passes, center, radii, tolerance, start):
+def _points_of_one_model(passes, center, radii, tolerance, point):
     try:
-        value, gradient = passes.value_and_gradient(start)
-        model = Model(passes, center, start, value, gradient)
+        value, gradient = passes.value_and_gradient(point)
+        model = QuadraticModel(passes, center, point, value, gradient)
         model.refine(radii, tolerance=MARGIN * tolerance, spare=len(radii))
     except OutOfPassesError:
-        return [start] * len(radii)
+        return [point] * len(radii)
     except KeyboardInterrupt:
-        passes.interrupt()
-        return [start] * len(radii)
+        passes.budget.interrupt()
+        return [point] * len(radii)
     return [model.solve(radius).point for radius in radii]
 
 
-def _descended(passes, center, radius, tolerance, is_quadratic, start):
+def _descended(passes, center, radius, tolerance, is_quadratic, point):
     """Returns the interval after Newton steps from a point."""
-    passes.best = best = Interval(inside(start, center, radius), np.inf, -np.inf)
+    budget = passes.budget
+    budget.best = best = Interval(inside(point, center, radius), np.inf, -np.inf)
     try:
         value, gradient = passes.value_and_gradient(best.point)
         if not np.isfinite(value):
             return Interval(best.point, value, -np.inf)
         best = Interval(best.point, value, _bound(best.point, value, gradient, center, radius))
-        while not best.reached(tolerance) and passes.has_left(1):
-            passes.best = best
-            model = Model(passes, center, best.point, best.value, gradient)
+        while not best.reached(tolerance) and budget.has_left(1):
+            budget.best = best
+            model = QuadraticModel(passes, center, best.point, best.value, gradient)
             target = 0.0 if is_quadratic else MODEL_SHARE * best.gap
             model.refine([radius], target, MARGIN * tolerance, spare=1)
             after, gradient = _searched(passes, best, model.solve(radius).point, center, radius)
@@ -105,7 +111,7 @@ def _descended(passes, center, radius, tolerance, is_quadratic, start):
     except OutOfPassesError:
         pass
     except KeyboardInterrupt:
-        passes.interrupt()
+        budget.interrupt()
     return best
 
 
@@ -121,11 +127,11 @@ def _bound(point, value, gradient, center, radius):
 
 
 def _searched(passes, best, point, center, radius):
-    """Returns the interval after a step towards a point, halved until F does not rise."""
-    # Along a step of no length F cannot fall: twenty passes would only say so.
+    """Returns the interval after a move towards a point, halved until F does not rise."""
+    # Along a move of no length F cannot fall: twenty passes would only say so.
     length = 1.0 if np.any(point != best.point) else 0.0
     lower = best.lower_bound
-    while length >= SHORTEST_STEP:
+    while length >= SHORTEST_MOVE:
         tried = best.point + length * (point - best.point)
         try:
             value, gradient = passes.value_and_gradient(tried)

@@ -1,11 +1,11 @@
-"""The Taylor optimum of dense layers and their units, without passes through the model.
+"""F of dense layers and their units, without passes through the model.
 
 For a dense layer with inputs h (a one appended where it has a bias), pre-activation `z = V h` and
-the outputs' derivative `D = df/dz`, all of example i at its own round,
+the outputs' Jacobian `D = df/dz`, all of example i at its own round,
 
     T(V) = f_i + D_i (V h_i - z_i).
 
-So h, z, D, f of all rounds are all that F depends on. They are collected in one pass, and F and its
+So F depends only on h, z, D, f of all rounds. They are collected in one pass, and F and its
 derivatives are matrix products of them. Where the loss is quadratic and has more outputs than the
 layer has units, its expansion at f, `D' dl/df` and `D' H D` (H its curvature), stands for D and f.
 """
@@ -20,13 +20,17 @@ from keras import layers
 from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.expansion import gradients
 from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
-from keras_taylor.optimum import streamed
+from keras_taylor.optimum import ball
+from keras_taylor.optimum.objective import SmoothObjective
+from keras_taylor.optimum.passes import Passes
+from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.taylor.batch import expand, output_loss_at
 from keras_taylor.taylor.unit_losses import by_example, is_example_wise, recorder
 from keras_taylor.weights.parts import Part
 
 # Features of one layer up to this size are kept; larger layers take passes through the model.
 KEPT_BYTES = 3 * 2**30
-# Outputs up to which the outputs' derivatives are worth their time.
+# The most outputs for which the outputs' Jacobian is worth its time.
 MOST_OUTPUTS = 1024
 # Features that are multiplied at once.
 CHUNK_BYTES = 2**27
@@ -34,22 +38,22 @@ CHUNK_BYTES = 2**27
 AGREEMENT = {"float32": 1e-3, "float64": 1e-5}
 
 
-def problem(rounds, part):
-    """Returns the problem of a part on features, or `None` where it has to go through the model.
+def dense_objective(rounds, part):
+    """Returns the `DenseObjective` of a part, or `None` where passes have to go through the model.
 
-    That is the case for parts that are no dense layer or unit of one, inputs with more axes than
+    That is the case for parts other than a dense layer or a unit of one, inputs with more axes than
     two, several outputs, penalties, batches of different sizes, layers that treat examples
     together (BatchNormalization in training), and features larger than `KEPT_BYTES`. The features
     are checked once against a pass through the model at the first weights.
 
     Args:
-        rounds: The `keras_taylor.optimum.streamed.Rounds`.
+        rounds: The `keras_taylor.optimum.rounds.Rounds`.
         part: The `keras_taylor.weights.parts.Part`.
     """
     if part.layer is None:
         return None
     features = rounds.remember(part.layer, lambda: _checked_features(rounds, part.layer))
-    return None if features is None else Problem(rounds, part, features)
+    return None if features is None else DenseObjective(rounds, part, features)
 
 
 def _checked_features(rounds, key):
@@ -59,8 +63,8 @@ def _checked_features(rounds, key):
         return None
     part = Part(rounds.scopes, f"layer:{key}")
     first = part.vector(rounds.first)
-    through_model = streamed.Problem(rounds, part).value_and_gradient(first)
-    found = Problem(rounds, part, features).value_and_gradient(first)
+    through_model = StreamedObjective(rounds, part).value_and_gradient(first)
+    found = DenseObjective(rounds, part, features).value_and_gradient(first)
     tolerance = AGREEMENT.get(layer.kernel.dtype, 0.0)
     close = [
         np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-6)
@@ -104,9 +108,9 @@ class Features:
     Args:
         by_round: A dictionary of tensors for each round, the first axis that of its examples:
             `inputs`, h with a last column of ones where the layer has a bias; `before`, z; and
-            either `points`, f, `y`, `sample_weight` (if any), `slopes`, D (if z is not f itself),
+            either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z is not f itself),
             or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`.
-        length: Rounds that are multiplied at once.
+        length: The number of rounds that are multiplied at once, as a chunk.
     """
 
     def __init__(self, by_round, length):
@@ -116,134 +120,144 @@ class Features:
             for some in (by_round[i : i + length] for i in range(0, len(by_round), length))
         ]
 
-    def first(self, count):
+    def first(self, horizon):
         """Yields the chunks of the first rounds, the last of them cut where they end."""
-        for chunk in self.chunks[: -(-count // self.length)]:
-            most = min(count, self.length) * self.batch_size
+        for chunk in self.chunks[: -(-horizon // self.length)]:
+            most = min(horizon, self.length) * self.batch_size
             yield {name: tensor[:most] for name, tensor in chunk.items()}
-            count -= self.length
+            horizon -= self.length
+
+    def of_unit(self, unit):
+        """Returns the features of one unit of the layer."""
+        found = copy.copy(self)
+        found.chunks = [chunk | dict(_unit_tensors(chunk, unit)) for chunk in self.chunks]
+        return found
 
 
 def _of_round(rounds, layer, tensors):
+    """Returns the features of one round, and none where the layer has no such features."""
     batch, records = rounds.batch(tensors), []
     if not is_example_wise(batch):
         return {}
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
         with hooked([layer], lambda *pair: recorder(*pair, records)):
-            points = batch.forward()
-        flat = by_example(points[0])
-    if not _is_simple(batch, points, records):
+            still = expand(batch)
+        flat = by_example(still.points[0])
+    if not _is_simple(batch, still, records):
         return {}
     _, inputs, before = records[0]
     if layer.use_bias:
         inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1)
-    found = {"inputs": inputs, "before": before}
-    slopes = None if before is points[0] else tape.batch_jacobian(flat, before)
-    if slopes is not None and rounds.is_quadratic and layer.units < flat.shape[1]:
-        return found | _quadratic(batch, points[0], slopes)
-    found |= {"points": points[0], "y": batch.y}
-    found |= {} if slopes is None else {"slopes": slopes}
+    found, points = {"inputs": inputs, "before": before}, still.points[0]
+    jacobian = None if before is points else tape.batch_jacobian(flat, before)
+    if jacobian is not None and still.loss.is_quadratic and layer.units < flat.shape[1]:
+        return found | _quadratic(batch, still, jacobian)
+    found |= {"points": points, "y": batch.y}
+    found |= {} if jacobian is None else {"jacobian": jacobian}
     return found | ({} if batch.sample_weight is None else {"sample_weight": batch.sample_weight})
 
 
-def _is_simple(batch, points, records):
+def _is_simple(batch, still, records):
+    points = still.points
     return (
         len(points) == len(records) == 1
         and len(records[0][1].shape) == 2
         and tf.is_tensor(batch.y)
         and None not in points[0].shape[1:]
         and math.prod(points[0].shape[1:]) <= MOST_OUTPUTS
-        and not batch.penalties()
+        and still.penalty is None
     )
 
 
-def _quadratic(batch, points, slopes):
+def _quadratic(batch, still, jacobian):
     """Returns the second-order expansion, at z, of a loss that is quadratic in the outputs."""
-    shape = tf.shape(points)
-
-    def loss_at(moved):
-        outputs = batch.outputs()
-        return batch.output_loss(batch.y, outputs, [moved], batch.sample_weight)
+    points, shape = still.points[0], tf.shape(still.points[0])
 
     def gradient(moved):
         with tf.GradientTape() as tape:
             tape.watch(moved)
-            value = loss_at(moved)
+            value = output_loss_at(batch, still, [moved])
         return gradients(tape, value, [moved])[0]
 
-    def bent(direction):
+    def curvature_product(vector):
         # The gradient is linear in the outputs.
-        return by_example(gradient(points + tf.reshape(direction, shape))) - slope
+        return by_example(gradient(points + tf.reshape(vector, shape))) - at_points
 
-    slope = by_example(gradient(points))
-    columns = tf.map_fn(bent, tf.transpose(slopes, (2, 0, 1)))
-    examples = shape[0]
+    at_points = by_example(gradient(points))
+    columns = tf.map_fn(curvature_product, tf.transpose(jacobian, (2, 0, 1)))
+    examples, value = shape[0], output_loss_at(batch, still, [points])
     return {
-        "loss": tf.fill((examples,), loss_at(points) / tf.cast(examples, points.dtype)),
-        "linear": tf.einsum("epu,ep->eu", slopes, slope),
-        "curvature": tf.einsum("epu,vep->euv", slopes, columns),
+        "loss": tf.fill((examples,), value / tf.cast(examples, points.dtype)),
+        "linear": tf.einsum("epu,ep->eu", jacobian, at_points),
+        "curvature": tf.einsum("epu,vep->euv", jacobian, columns),
     }
 
 
-class Problem:
-    """F of a dense layer or a unit and its derivatives, on features; as `streamed.Problem`.
+class DenseObjective(SmoothObjective):
+    """F of a dense layer or a unit and its derivatives, on features; made by `dense_objective`.
 
     Args:
-        rounds: The `keras_taylor.optimum.streamed.Rounds`.
+        rounds: The `keras_taylor.optimum.rounds.Rounds`.
         part: The `keras_taylor.weights.parts.Part`.
         features: The `Features` of its layer.
     """
 
     def __init__(self, rounds, part, features):
-        self.part, self.count = part, len(rounds)
-        self._rounds = rounds
-        self._features = features if part.unit is None else _of_unit(features, part.unit)
+        self.part, self.horizon = part, len(rounds)
+        self._loss, self._from_logits = rounds.loss, rounds.from_logits
+        self._features = features if part.unit is None else features.of_unit(part.unit)
         # A sum of losses is one over all rounds; a mean has to be undone.
-        self._is_sum = rounds.output_loss.losses()[0].reduction == "sum"
+        self._is_sum = rounds.loss.losses[0].reduction == "sum"
         self._value = tf.function(self._chunk_value, autograph=False, reduce_retracing=True)
         self._curvature = tf.function(self._chunk_curvature, autograph=False, reduce_retracing=True)
         self._losses = tf.function(self._chunk_losses, autograph=False, reduce_retracing=True)
 
-    def value_and_gradient(self, v):
-        """Returns F and its gradient at a vector, over the first `count` rounds."""
-        matrix = self._matrix(v)
-        found = [self._value(matrix, chunk) for chunk in self._features.first(self.count)]
-        value = sum(float(value) for value, _ in found) / self.count
+    def over_first(self, horizon):
+        other = copy.copy(self)
+        other.horizon = horizon
+        return other
+
+    def minimize(self, budget, center, radii, tolerance, warm_start):
+        passes = Passes(self, budget)
+        is_quadratic = self._loss.is_quadratic
+        return ball.minimize(passes, center, radii, tolerance, is_quadratic, warm_start)
+
+    def value_and_gradient(self, point):
+        matrix = self._matrix(point)
+        found = [self._value(matrix, chunk) for chunk in self._features.first(self.horizon)]
+        value = sum(float(value) for value, _ in found) / self.horizon
         return value, self._mean(gradient for _, gradient in found)
 
-    def curvature(self, v, p):
-        """Returns the Hessian of F at a vector times another."""
-        matrix, direction = self._matrix(v), self._matrix(p)
-        return self._mean(
-            self._curvature(matrix, direction, chunk) for chunk in self._features.first(self.count)
-        )
+    def curvature_product(self, point, vector):
+        matrix, direction = self._matrix(point), self._matrix(vector)
+        chunks = self._features.first(self.horizon)
+        return self._mean(self._curvature(matrix, direction, chunk) for chunk in chunks)
 
-    def losses(self, v):
-        """Returns the Taylor loss of each of the first `count` rounds at a vector."""
-        matrix = self._matrix(v)
-        chunks = self._features.first(self.count)
+    def losses(self, point):
+        matrix = self._matrix(point)
+        chunks = self._features.first(self.horizon)
         return np.concatenate([self._losses(matrix, chunk).numpy() for chunk in chunks])
 
-    def _matrix(self, v):
+    def _matrix(self, vector):
         chunk = self._features.chunks[0]
         shape = (chunk["inputs"].shape[1], chunk["before"].shape[1])
-        return tf.constant(v.reshape(shape), chunk["inputs"].dtype)
+        return tf.constant(vector.reshape(shape), chunk["inputs"].dtype)
 
     def _mean(self, gradients):
-        return sum(g.numpy().astype("float64") for g in gradients).ravel() / self.count
+        return sum(g.numpy().astype("float64") for g in gradients).ravel() / self.horizon
 
     def _chunk_value(self, v, chunk):
         with tf.GradientTape() as tape:
             tape.watch(v)
-            value = self._loss(v, chunk)
+            value = self._sum(v, chunk)
         return value, tape.gradient(value, v)
 
     def _chunk_curvature(self, v, p, chunk):
         with tf.GradientTape() as tape:
             tape.watch(v)
-            slope = tf.reduce_sum(self._chunk_value(v, chunk)[1] * p)
-        return tape.gradient(slope, v, unconnected_gradients="zero")
+            product = tf.reduce_sum(self._chunk_value(v, chunk)[1] * p)
+        return tape.gradient(product, v, unconnected_gradients="zero")
 
     def _chunk_losses(self, v, chunk):
         size = self._features.batch_size
@@ -252,30 +266,23 @@ class Problem:
             for name, tensor in chunk.items()
         }
         signature = tf.TensorSpec((), v.dtype)
-        return tf.map_fn(lambda one: self._loss(v, one), by_round, fn_output_signature=signature)
+        return tf.map_fn(lambda one: self._sum(v, one), by_round, fn_output_signature=signature)
 
-    def _loss(self, v, chunk):
+    def _sum(self, v, chunk):
         """Returns the sum of the Taylor losses of the rounds of a chunk."""
         moved = chunk["inputs"] @ v - chunk["before"]
         if "curvature" in chunk:
-            bent = tf.linalg.matvec(chunk["curvature"], moved)
+            product = tf.linalg.matvec(chunk["curvature"], moved)
             return tf.reduce_sum(chunk["loss"]) + tf.reduce_sum(
-                (chunk["linear"] + bent / 2) * moved
+                (chunk["linear"] + product / 2) * moved
             )
-        if "slopes" in chunk:
-            moved = tf.linalg.matvec(chunk["slopes"], moved)
-        points = [chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))]
-        loss = self._rounds.output_loss
-        value = loss(chunk["y"], loss.outputs_at(points), points, chunk.get("sample_weight"))
+        if "jacobian" in chunk:
+            moved = tf.linalg.matvec(chunk["jacobian"], moved)
+        point = chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))
+        output = self._loss.output_at(point, self._from_logits)
+        value = self._loss(chunk["y"], output, [point], chunk.get("sample_weight"))
         rounds = tf.shape(chunk["before"])[0] // self._features.batch_size
         return value if self._is_sum else value * tf.cast(rounds, value.dtype)
-
-
-def _of_unit(features, unit):
-    """Returns the features of one unit of a layer."""
-    found = copy.copy(features)
-    found.chunks = [chunk | dict(_unit_tensors(chunk, unit)) for chunk in features.chunks]
-    return found
 
 
 def _unit_tensors(chunk, unit):
@@ -284,9 +291,9 @@ def _unit_tensors(chunk, unit):
     if "curvature" in chunk:
         yield "linear", chunk["linear"][:, one]
         yield "curvature", chunk["curvature"][:, one, one]
-    elif "slopes" in chunk:
-        yield "slopes", chunk["slopes"][:, :, one]
+    elif "jacobian" in chunk:
+        yield "jacobian", chunk["jacobian"][:, :, one]
     else:
         shape = tf.shape(chunk["before"])
         column = tf.one_hot(unit, shape[1], dtype=chunk["before"].dtype)
-        yield "slopes", tf.tile(column[None, :, None], (shape[0], 1, 1))
+        yield "jacobian", tf.tile(column[None, :, None], (shape[0], 1, 1))

@@ -1,7 +1,11 @@
-"""Losses with kinks, and smooth ones just below them, for which second-order steps work.
+"""F of losses with kinks, by smooth ones just below them, for which second-order steps work.
 
 A smoothed loss of width w is convex and lies below the true one by at most a multiple of w. So a
 lower bound of its minimum is one of the true minimum, and its minimiser is nearly that too.
+
+Source: Nesterov, Smooth minimization of non-smooth functions, Math. Program. 103 (2005). Different
+from it, the width shrinks in stages, each minimised by Newton steps from the stage before, and
+lower bounds are certificates of the smoothed F instead of a bound from the width.
 """
 
 import keras
@@ -9,9 +13,12 @@ import numpy as np
 from keras import losses, ops
 
 from keras_taylor.optimum import ball
+from keras_taylor.optimum.objective import Objective
 from keras_taylor.optimum.passes import OutOfPassesError
+from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.taylor.convexity import is_kinked
 
-# Widths relative to the loss: the first one, and by how much it shrinks each time.
+# Widths relative to the loss: the first one, and the factor from each to the next.
 FIRST_WIDTH = 1 / 8
 SHRINKAGE = 1 / 4
 MOST_WIDTHS = 24
@@ -59,16 +66,11 @@ SMOOTH = {
 }
 
 
-def is_kinked(loss):
-    """Tells whether a Keras loss is one of those with kinks that can be smoothed."""
-    return getattr(loss, "fn", None) in SMOOTH
-
-
 class Smoothed(losses.Loss):
     """A Keras loss with its kinks rounded off from below.
 
     Args:
-        loss: A Keras loss, one of those that `is_kinked` knows.
+        loss: A Keras loss, one of `keras_taylor.taylor.convexity.KINKED`.
         width: A variable; how far from a kink the loss is changed.
     """
 
@@ -88,73 +90,60 @@ class Smoothed(losses.Loss):
         return self._function(y, y_pred, ops.cast(self._width, y_pred.dtype))
 
 
-class Kinked:
-    """A problem with kinks beside its smoothed one.
+class KinkedObjective(Objective):
+    """F of a loss with kinks, beside the smooth one that stands for it.
 
     Args:
-        make: Function that returns the problem for a function from Keras losses to Keras losses.
+        true: The objective of the loss itself.
+        smooth: The `SmoothObjective` of the smoothed loss.
+        width: The variable that holds the smoothed loss's width.
     """
 
-    def __init__(self, make):
-        self._width = keras.Variable(1.0, dtype="float64", trainable=False, name="width")
-        self._true = make(lambda loss: loss)
-        self._smooth = make(lambda loss: Smoothed(loss, self._width) if is_kinked(loss) else loss)
-        self.value_and_gradient = self._smooth.value_and_gradient
-        self.curvature = self._smooth.curvature
+    def __init__(self, true, smooth, width):
+        self._true, self._smooth, self._width = true, smooth, width
+        self.part, self.horizon = true.part, true.horizon
 
-    @property
-    def count(self):
-        """How many of the rounds F is over, from the first on."""
-        return self._true.count
+    def over_first(self, horizon):
+        smooth = self._smooth.over_first(horizon)
+        return KinkedObjective(self._true.over_first(horizon), smooth, self._width)
 
-    @count.setter
-    def count(self, count):
-        self._true.count = self._smooth.count = count
+    def value_and_gradient(self, point):
+        return self._true.value_and_gradient(point)
 
-    def losses(self, v):
-        """Returns the true Taylor loss of each round at a vector."""
-        return self._true.losses(v)
+    def losses(self, point):
+        return self._true.losses(point)
 
-    def narrow(self, width):
-        """Sets the width of the smoothed losses."""
-        self._width.assign(width)
+    def minimize(self, budget, center, radii, tolerance, warm_start):
+        return [self._minimum(budget, center, radius, tolerance, warm_start) for radius in radii]
 
-    def true_value(self, v):
-        """Returns F itself at a vector."""
-        return self._true.value_and_gradient(v)[0]
+    def _minimum(self, budget, center, radius, tolerance, warm_start):
+        """Returns the interval over one ball, by smoothed losses of shrinking width."""
+        point = ball.inside(warm_start, center, radius)
+        best, width = ball.Interval(point, np.inf, -np.inf), None
+        for _ in range(MOST_WIDTHS):
+            try:
+                value, _ = budget.take(self.value_and_gradient, point)
+            except OutOfPassesError:
+                return best
+            if value < best.value:
+                best = ball.Interval(point, value, best.lower_bound)
+            if best.reached(tolerance) or not budget.has_left(2):
+                return best
+            width = FIRST_WIDTH * abs(value) if width is None else SHRINKAGE * width
+            self._width.assign(max(width, NARROWEST))
+            # The last pass evaluates F itself.
+            budget.reserved = 1
+            (found,) = self._smooth.minimize(budget, center, [radius], tolerance / 2, point)
+            budget.reserved = 0
+            best.lower_bound = max(best.lower_bound, found.lower_bound)
+            point = found.point
+        return best
 
 
-def minimize(passes, problem, center, radius, tolerance, start=None):
-    """Minimises F with kinks over a ball, by smoothed ones of shrinking width.
-
-    Args:
-        passes: A `keras_taylor.optimum.passes.Passes` of the problem.
-        problem: A `Kinked`.
-        center: c, a float64 vector.
-        radius: R.
-        tolerance: The gap to reach, relative to the value.
-        start: A point to start from; defaults to c.
-
-    Returns:
-        A `keras_taylor.optimum.ball.Interval` of the true F.
-    """
-    point = ball.inside(center if start is None else start, center, radius)
-    best, width = ball.Interval(point, np.inf, -np.inf), None
-    for _ in range(MOST_WIDTHS):
-        try:
-            value = passes.true_value(point)
-        except OutOfPassesError:
-            return best
-        if value < best.value:
-            best = ball.Interval(point, value, best.lower_bound)
-        if best.reached(tolerance) or not passes.has_left(2):
-            return best
-        width = FIRST_WIDTH * abs(value) if width is None else SHRINKAGE * width
-        problem.narrow(max(width, NARROWEST))
-        # The last pass evaluates F itself.
-        passes.reserved = 1
-        (found,) = ball.minimize(passes, center, [radius], tolerance / 2, start=point)
-        passes.reserved = 0
-        best.lower_bound = max(best.lower_bound, found.lower_bound)
-        point = found.point
-    return best
+def kinked_objective(rounds, part):
+    """Returns the `KinkedObjective` of a part over the rounds of a trajectory."""
+    width = keras.Variable(1.0, dtype="float64", trainable=False, name="width")
+    smoothed = rounds.replaced_loss(lambda loss: Smoothed(loss, width) if is_kinked(loss) else loss)
+    # What is smoothed is piecewise quadratic, not quadratic.
+    smooth = StreamedObjective(rounds, part, smoothed, is_quadratic=False)
+    return KinkedObjective(StreamedObjective(rounds, part), smooth, width)

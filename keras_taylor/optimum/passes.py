@@ -10,49 +10,28 @@ class OutOfPassesError(Exception):
     """No pass is left, or the user has interrupted the solve."""
 
 
-class Passes:
-    """Counts the passes of a problem, and stops at the most that are allowed.
+class Budget:
+    """The passes that a solve may take.
 
-    A keyboard interrupt within a pass ends the solve as if no pass but one were left: that one
+    A keyboard interrupt within a pass ends the solve as if only one pass were left; that one
     evaluates what has been found.
 
     Args:
-        problem: Has `value_and_gradient(v)` and `curvature(v, p)` of float64 vectors.
         most: The most passes, or `None`.
-        watch: Function of the number of passes and the best `Interval` so far (or `None`), called
-            after each.
+        watch: Function of the budget, called after each pass, for a progress bar.
+
+    Attributes:
+        taken: Passes taken so far.
+        reserved: Passes that are kept for later.
+        interrupted: Whether the user has interrupted the solve.
+        best: The best certified `keras_taylor.optimum.ball.Interval` so far, or `None`.
+        promised_gap: The gap that the quadratic model promises, once it is evaluated; NaN before.
     """
 
-    def __init__(self, problem, most=None, watch=lambda count, best: None):
-        self._problem, self._most, self._watch = problem, most, watch
-        self.count, self.best, self.interrupted = 0, None, False
-        # Passes that are kept for the end.
-        self.reserved = 0
-
-    def value_and_gradient(self, v):
-        """Returns F and its gradient."""
-        return self._run(self._problem.value_and_gradient, v)
-
-    def curvature(self, v, p):
-        """Returns the Hessian of F at v times p."""
-        return self._run(self._problem.curvature, v, p)
-
-    def true_value(self, v):
-        """Returns the F that the problem's is an approximation of."""
-        return self._run(self._problem.true_value, v)
-
-    def preconditioner(self, spare=0):
-        """Returns the problem's, a function of a residual and a shift, or `None`.
-
-        It takes a pass to make, and is made once a solve has taken `PATIENCE` passes without, if
-        one is left then to use it in, besides those to spare.
-        """
-        if not hasattr(self._problem, "prepare"):
-            return None
-        is_due = self._problem.preconditioner is None and self.count >= PATIENCE
-        if is_due and self.has_left(spare + 2):
-            self._run(self._problem.prepare)
-        return self._problem.preconditioner
+    def __init__(self, most=None, watch=lambda budget: None):
+        self._most, self._watch = most, watch
+        self.taken, self.reserved, self.interrupted = 0, 0, False
+        self.best, self.promised_gap = None, math.nan
 
     def interrupt(self):
         """Ends the solve as an interrupt within a pass does; raises it again if it is a second."""
@@ -61,13 +40,15 @@ class Passes:
         self.interrupted = True
 
     def has_left(self, passes):
-        """Tells whether so many passes are left."""
+        """Tells whether at least this number of passes is left."""
         return not self.interrupted and self._left() >= passes
 
-    def _left(self):
-        return math.inf if self._most is None else self._most - self.reserved - self.count
+    def take(self, function, *vectors):
+        """Runs a function that takes one pass.
 
-    def _run(self, function, *vectors):
+        Raises:
+            OutOfPassesError: if no pass is left, or the user interrupts it.
+        """
         if self._left() < 1:
             raise OutOfPassesError
         try:
@@ -75,6 +56,41 @@ class Passes:
         except KeyboardInterrupt as error:
             self.interrupt()
             raise OutOfPassesError from error
-        self.count += 1
-        self._watch(self.count, self.best)
+        self.taken += 1
+        self._watch(self)
         return result
+
+    def _left(self):
+        return math.inf if self._most is None else self._most - self.reserved - self.taken
+
+
+class Passes:
+    """A smooth objective whose passes are taken from a budget.
+
+    Args:
+        objective: A `keras_taylor.optimum.objective.SmoothObjective`.
+        budget: A `Budget`.
+    """
+
+    def __init__(self, objective, budget):
+        self._objective, self.budget = objective, budget
+
+    def value_and_gradient(self, point):
+        """Returns F and its gradient."""
+        return self.budget.take(self._objective.value_and_gradient, point)
+
+    def curvature_product(self, point, vector):
+        """Returns the Hessian of F at a point times a vector."""
+        return self.budget.take(self._objective.curvature_product, point, vector)
+
+    def preconditioner(self, spare=0):
+        """Returns the objective's preconditioner, or `None`.
+
+        It is made once a solve has taken `PATIENCE` passes without, if a pass is left then to use
+        it in, besides those to spare.
+        """
+        objective = self._objective
+        is_due = objective.preconditioner is None and self.budget.taken >= PATIENCE
+        if objective.can_prepare and is_due and self.budget.has_left(spare + 2):
+            self.budget.take(objective.prepare)
+        return objective.preconditioner

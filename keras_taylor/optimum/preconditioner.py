@@ -9,6 +9,11 @@ so that sums over samples of it are enough, whatever the layer computes. Such sa
 of a model's transposed Jacobian and a random vector whose covariance is the curvature of the loss
 in the outputs, one a round. How good the model is decides how many passes a solve takes, not what
 it proves.
+
+Source: Martens and Grosse, Optimizing neural networks with Kronecker-factored approximate
+curvature, ICML 2015. Different from it, factors come from products of whole gradients and not from
+activations and back-propagated derivatives, so that any layer has them; biases are rows of their
+kernel; and they serve as a preconditioner alone.
 """
 
 import numpy as np
@@ -21,11 +26,10 @@ LONGEST_SIDE = 2048
 
 def groups(part):
     """Returns the numbers of a part's weights that share their units, a tuple for each group."""
-    found = {}
-    scopes, moves = part.scopes, part.moves_weights()
-    for index, key in enumerate(zip(scopes.first_units, scopes.unit_counts, strict=True)):
-        if moves[index]:
-            found.setdefault(key, []).append(index)
+    found, scopes = {}, part.scopes
+    for index in part.weights:
+        key = scopes.first_units[index], scopes.unit_counts[index]
+        found.setdefault(key, []).append(index)
     return list(map(tuple, found.values()))
 
 

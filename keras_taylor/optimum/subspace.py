@@ -1,9 +1,16 @@
-"""A quadratic on a ball, minimised within a subspace that grows by one pass a dimension.
+"""A quadratic on a ball, minimised within a subspace that grows by one pass for each dimension.
 
 In exact arithmetic, and started from the centre of the ball, the subspace is the Krylov space of
-the curvature and the gradient there (the Lanczos method). It may also hold other directions: that
-of a point to start from, so that what a former solve found is not lost, and, once a solve takes
-long, residuals turned by a preconditioner (as Davidson's method does for eigenvalues).
+the curvature and the gradient there. It may also hold other directions: that of a point to start
+from, so that what a former solve found is not lost, and, once a solve takes long, residuals turned
+by a preconditioner.
+
+Sources: Gould, Lucidi, Roma, Toint, Solving the trust-region subproblem using the Lanczos method,
+SIAM J. Optim. 9 (1999), for the Krylov space and the trust-region problem within it; Davidson, The
+iterative calculation of a few of the lowest eigenvalues, J. Comput. Phys. 17 (1975), for directions
+that are preconditioned residuals. Different from the first, the basis is fully reorthogonalised and
+its images under the curvature are kept, so that directions need not be Lanczos vectors; different
+from the second, what is sought is a minimum over a ball and not an eigenvector.
 """
 
 import dataclasses
@@ -13,7 +20,7 @@ from scipy import linalg, optimize
 
 from keras_taylor.optimum.passes import OutOfPassesError
 
-# A direction that the subspace holds but for rounding.
+# The length, relative to a direction, below which what the subspace lacks of it is rounding.
 NEGLIGIBLE = 1e-10
 
 
@@ -36,11 +43,11 @@ class Solution:
     shift: float
 
 
-class Model:
+class QuadraticModel:
     """The second-order model of F at a point, `F + <g, V - at> + <V - at, A (V - at)> / 2`.
 
     Args:
-        passes: Gives curvature products by `curvature(v, p)`; each is a pass.
+        passes: A `keras_taylor.optimum.passes.Passes` of the objective.
         center: c, the centre of the balls.
         at: The point.
         value: F there.
@@ -52,13 +59,13 @@ class Model:
         self._basis, self._images = _Rows(center.size), _Rows(center.size)
         offset = at - center
         self.is_complete = False
-        bent = np.zeros_like(offset)
+        product = np.zeros_like(offset)
         if np.any(offset):
             self._add(offset)
-            bent = self._images.rows[0] * np.linalg.norm(offset)
+            product = self._images.rows[0] * np.linalg.norm(offset)
         # The quadratic seen from the centre.
-        self._linear = gradient - bent
-        self._constant = value - gradient @ offset + bent @ offset / 2
+        self._linear = gradient - product
+        self._constant = value - gradient @ offset + product @ offset / 2
 
     def refine(self, radii, target=0.0, tolerance=0.0, spare=0):
         """Grows the subspace until the gap is small enough for each radius.
@@ -67,12 +74,14 @@ class Model:
             radii: The radii of the balls.
             target: A gap that is small enough.
             tolerance: A gap that is, relative to the value.
-            spare: Stops where no more than so many passes are left.
+            spare: Passes that are left for later.
         """
-        while self._passes.has_left(spare + 1) and not self.is_complete:
+        budget = self._passes.budget
+        while budget.has_left(spare + 1) and not self.is_complete:
             solutions = [self.solve(radius) for radius in radii]
             excesses = [s.gap - max(target, tolerance * abs(s.value)) for s in solutions]
             worst = int(np.argmax(excesses))
+            budget.promised_gap = solutions[worst].gap
             if excesses[worst] <= 0:
                 return
             try:
@@ -87,18 +96,18 @@ class Model:
         linear = basis @ self._linear
         z, shift = trust_region((curvature + curvature.T) / 2, linear, radius)
         offset = basis.T @ z
-        bent = images.T @ z
-        gradient = self._linear + bent
+        product = images.T @ z
+        gradient = self._linear + product
         return Solution(
             point=self._center + offset,
-            value=float(self._constant + self._linear @ offset + bent @ offset / 2),
+            value=float(self._constant + self._linear @ offset + product @ offset / 2),
             gap=float(gradient @ offset + radius * np.linalg.norm(gradient)),
             residual=gradient + shift * offset,
             shift=shift,
         )
 
     def _direction(self, solution, radius, spare):
-        """Returns where to look next: the residual, or what it says by a preconditioner."""
+        """Returns where to look next: the residual, preconditioned where that is possible."""
         precondition = self._passes.preconditioner(spare)
         if precondition is None:
             return solution.residual
@@ -116,36 +125,36 @@ class Model:
         self.is_complete = left <= NEGLIGIBLE or len(basis) == len(direction)
         if not self.is_complete:
             vector = vector / left
-            image = self._passes.curvature(self._at, vector)
+            image = self._passes.curvature_product(self._at, vector)
             self._basis.append(vector)
             self._images.append(image)
 
 
 class _Rows:
-    """A growing list of vectors as the rows of a matrix, without copying all of them each time."""
+    """A growing list of vectors as the rows of a matrix, whose memory doubles when it is full."""
 
     def __init__(self, length):
         self._kept = np.empty((8, length))
-        self._count = 0
+        self._length = 0
 
     @property
     def rows(self):
-        """The rows, `(count, length)`."""
-        return self._kept[: self._count]
+        """The rows, a matrix `(rows, length)`."""
+        return self._kept[: self._length]
 
     def append(self, row):
         """Adds a row."""
-        if self._count == len(self._kept):
+        if self._length == len(self._kept):
             self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
-        self._kept[self._count] = row
-        self._count += 1
+        self._kept[self._length] = row
+        self._length += 1
 
 
 def trust_region(curvature, linear, radius):
     """Minimises `linear z + z A z / 2` over vectors z of norm at most `radius`.
 
     Args:
-        curvature: A, symmetric and positive semidefinite but for rounding, `(m, m)`.
+        curvature: A, symmetric and, up to rounding, positive semidefinite, `(m, m)`.
         linear: A vector `(m,)`.
         radius: The radius.
 

@@ -13,8 +13,13 @@ Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 
 are a reconstruction.
 """
 
-from keras_taylor.taylor import unit_losses
-from keras_taylor.taylor.batch import Batch
+from keras import ops
+
+from keras_taylor.taylor import batch as batches
+from keras_taylor.taylor import curvature, unit_losses
+from keras_taylor.taylor.batch import batch_of
+from keras_taylor.weights.arguments import checked_arrays
+from keras_taylor.weights.parts import Part, by_scope, part_names
 
 
 def taylor_loss(
@@ -29,28 +34,33 @@ def taylor_loss(
 ):
     """Returns the Taylor loss of a batch at a comparator V.
 
+    `L_s(V) = mean over the batch of l(y, f(x) + <df(x)/dW_s, V_s - W_s>)`, plus the model's
+    penalties to first order, with the mean, sample weights and loss weights of the Keras loss.
+
     Runs eagerly and in `tf.function`. The model is not changed: BatchNormalization uses the batch's
-    statistics and Dropout one mask, the same for value and derivative.
+    statistics, and Dropout one mask for value and derivative.
 
     Args:
         model: A built Keras model with trainable weights.
         x: Inputs of a batch, as in `fit`.
         y: Targets, as in `fit`.
         comparator: V, arrays shaped like `model.trainable_variables`.
-        scope: `"network"`, `"layers"`, `"units"`, or the key of one layer.
+        scope: `"network"`, `"layers"`, `"units"`, or one part: `"layer:<key>"`,
+            `"unit:<key>/<number>"`. A layer's key is its variables' path without the last part.
         loss: A Keras loss; `None` for the compiled one.
         sample_weight: As in `fit`.
         training: Whether the model runs in training mode.
 
     Returns:
-        A scalar for the network and for one layer, `{layer: scalar}` for `"layers"`,
-        `{layer: (units,)}` for `"units"`, in units of the loss.
+        In units of the loss: a scalar for the network and for one part, `{layer: scalar}` for
+        `"layers"`, `{layer: (units,)}` for `"units"`.
 
     Raises:
-        ValueError: if the comparator has other shapes than the weights, no floating dtype or a
-            value that is not finite; if the model is not built, has no trainable weights, or no
-            loss; if the logits of a cross-entropy cannot be reached; if the scope is unknown; if a
-            layer is not differentiated right by TensorFlow, which is checked once for each model.
+        ValueError: if the comparator has other shapes than the weights, a dtype that is not
+            floating-point or a value that is not finite; if the model is not built, has no
+            trainable weights, or no loss; if the logits of a cross-entropy cannot be reached; if
+            the scope is unknown; if TensorFlow does not differentiate a layer right, which is
+            checked once for each model.
 
     Example:
 
@@ -60,19 +70,18 @@ def taylor_loss(
     >>> x, y = np.array([[1.0, 2.0]]), np.array([[0.0]])
     >>> float(taylor_loss(model, x, y, [np.array([[0.0], [1.0]])]))  # 2**2, since f is linear
     4.0
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
+    formulas are a reconstruction.
     """
-    batch = Batch(model, x, y, sample_weight, loss, training)
-    displacement = batch.displacement(comparator)
+    batch = batch_of(model, x, y, sample_weight, loss, training)
+    move = _move(batch, comparator)
+    names = part_names(batch.scopes, scope)
     if scope == "units":
-        return unit_losses.by_layer(batch, displacement)
-    names = list(batch.scopes.layers) if scope == "layers" else [scope]
-    parts = [batch.part(displacement, name) for name in names]
-    outputs, points, tangents = batch.expand(parts)
-    values = [
-        batch.loss_at(outputs, points, tangent, part)
-        for tangent, part in zip(tangents, parts, strict=True)
-    ]
-    return dict(zip(names, values, strict=True)) if scope == "layers" else values[0]
+        return unit_losses.by_layer(batch, move)
+    expanded = batches.expand(batch, [Part(batch.scopes, name).cut(move) for name in names])
+    values = [batches.loss_at(batch, expanded, number) for number in range(len(names))]
+    return by_scope(batch.scopes, scope, values)
 
 
 def taylor_loss_and_gradient(
@@ -85,18 +94,48 @@ def taylor_loss_and_gradient(
     sample_weight=None,
     training=True,
 ):
-    """Returns the Taylor loss of the network or one layer, and its gradient in V.
+    """Returns the Taylor loss of one part of the weights at a comparator V, and its gradient in V.
 
-    The gradient is `J^T dl/df` at `T(V)`, with the Jacobian J of the outputs at the weights.
+    The gradient is `J^T dl/df` at `T(V)`, with the Jacobian J of the outputs at the weights W,
+    plus the gradient of the model's penalties at W. At `V = W` it is the gradient of training.
 
-    Args, raises: as `taylor_loss`, with `scope` `"network"` or the key of a layer.
+    Args:
+        model: A built Keras model with trainable weights.
+        x: Inputs of a batch, as in `fit`.
+        y: Targets, as in `fit`.
+        comparator: V, arrays shaped like `model.trainable_variables`.
+        scope: `"network"` or one part: `"layer:<key>"`, `"unit:<key>/<number>"`.
+        loss: A Keras loss; `None` for the compiled one.
+        sample_weight: As in `fit`.
+        training: Whether the model runs in training mode.
 
     Returns:
-        A scalar, and a list of tensors like the weights; zero outside of the layer.
+        The Taylor loss, a scalar in units of the loss (the batch's mean, as Keras computes it); and
+        a list of tensors like the weights, zero outside of the part.
+
+    Raises:
+        ValueError: if the scope has several parts or is unknown; if the comparator has other shapes
+            than the weights, a dtype that is not floating-point or a value that is not finite; if
+            the model is not built, has no trainable weights or no loss; if the logits of a
+            cross-entropy cannot be reached, or a layer is not differentiated right.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    >>> model.compile(loss="mse")
+    >>> model.set_weights([np.array([[1.0], [1.0]])])
+    >>> x, y = np.array([[1.0, 2.0]]), np.array([[0.0]])
+    >>> value, gradient = taylor_loss_and_gradient(model, x, y, [np.array([[0.0], [1.0]])])
+    >>> gradient[0].numpy().ravel()  # 2 * f(V) * x
+    array([4., 8.], dtype=float32)
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
+    formulas are a reconstruction.
     """
-    batch = Batch(model, x, y, sample_weight, loss, training)
-    value, gradient = batch.value_and_gradient(batch.part(batch.displacement(comparator), scope))
-    return value, batch.zero_outside(gradient, scope)
+    batch = batch_of(model, x, y, sample_weight, loss, training)
+    part = _single_part(batch, scope)
+    value, gradient = batches.value_and_gradient(batch, part.cut(_move(batch, comparator)))
+    return value, _zero_outside(part, gradient)
 
 
 def taylor_curvature_product(
@@ -110,17 +149,70 @@ def taylor_curvature_product(
     sample_weight=None,
     training=True,
 ):
-    """Returns the Hessian of the Taylor loss in V times a vector: `J^T (d^2 l/df^2) J p`.
+    """Returns the Hessian of one part's Taylor loss in V times a vector p: `J^T (d^2 l/df^2) J p`.
 
-    Since T is linear in V this is the exact Hessian, and positive semidefinite where the loss is
-    convex in the output.
+    T is linear in V, so this is the exact Hessian, and it is positive semidefinite where the loss
+    is convex in the output. Penalties are expanded to first order and add nothing.
 
-    Args, raises: as `taylor_loss_and_gradient`, with `vector` p shaped like the weights.
+    Args:
+        model: A built Keras model with trainable weights.
+        x: Inputs of a batch, as in `fit`.
+        y: Targets, as in `fit`.
+        comparator: V, at which `d^2 l/df^2` is taken; arrays shaped like
+            `model.trainable_variables`.
+        vector: p, arrays like the comparator; entries outside of the part are not used.
+        scope: `"network"` or one part: `"layer:<key>"`, `"unit:<key>/<number>"`.
+        loss: A Keras loss; `None` for the compiled one.
+        sample_weight: As in `fit`.
+        training: Whether the model runs in training mode.
 
     Returns:
-        A list of tensors like the weights; zero outside of the layer.
+        A list of tensors like the weights, zero outside of the part; in units of the loss (the
+        batch's mean, as Keras computes it).
+
+    Raises:
+        ValueError: if the scope has several parts or is unknown; if comparator or vector have other
+            shapes than the weights, a dtype that is not floating-point or a value that is not
+            finite; if the model is not built, has no trainable weights or no loss; if the logits of
+            a cross-entropy cannot be reached, or a layer is not differentiated right.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    >>> model.compile(loss="mse")
+    >>> x, y, v = np.array([[1.0, 2.0]]), np.array([[0.0]]), [np.zeros((2, 1))]
+    >>> product = taylor_curvature_product(model, x, y, v, [np.array([[1.0], [0.0]])])
+    >>> product[0].numpy().ravel()  # 2 * x * <x, p>
+    array([2., 4.], dtype=float32)
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
+    formulas are a reconstruction.
     """
-    batch = Batch(model, x, y, sample_weight, loss, training)
-    part = batch.part(batch.displacement(comparator), scope)
-    direction = batch.part(batch.checked(vector, "vector"), scope)
-    return batch.zero_outside(batch.curvature_product(part, direction), scope)
+    batch = batch_of(model, x, y, sample_weight, loss, training)
+    part = _single_part(batch, scope)
+    vector = part.cut(checked_arrays("vector", vector, batch.weights))
+    product = curvature.curvature_product(batch, part.cut(_move(batch, comparator)), vector)
+    return _zero_outside(part, product)
+
+
+def _move(batch, comparator):
+    """Returns V - W for a comparator V, checked."""
+    comparator = checked_arrays("comparator", comparator, batch.weights)
+    return [v - w for v, w in zip(comparator, batch.weights, strict=True)]
+
+
+def _single_part(batch, scope):
+    if scope in ("layers", "units"):
+        raise ValueError(
+            f"scope {scope!r} has several parts: expected 'network', 'layer:<key>' or "
+            f"'unit:<key>/<number>', with a key of {', '.join(batch.scopes.layers)}"
+        )
+    return Part(batch.scopes, scope)
+
+
+def _zero_outside(part, tensors):
+    kept = part.cut(tensors)
+    return [
+        ops.zeros_like(tensor) if inside is None else inside
+        for tensor, inside in zip(tensors, kept, strict=True)
+    ]

@@ -1,179 +1,168 @@
-"""Where a loss is convex: the points at which a model's outputs are expanded.
+"""A batch loss as a function of the points at which a model's outputs are expanded.
 
-Squared error and its like are convex in the output itself. A cross-entropy on probabilities is
-convex in the logits, the pre-activation of the softmax or sigmoid that the model ends in; a
-probability that is moved along a tangent leaves the simplex.
+Squared error and its like are convex in the output itself; for cross-entropies the points are the
+logits (see `keras_taylor.taylor.convexity`).
 """
 
-import copy
-import functools
-import warnings
+import dataclasses
 
 import keras
 import tensorflow as tf
-from keras import losses, ops
+from keras import ops
 
 # The compiled loss has no public way to be evaluated apart from penalties and its own metrics, nor
 # to tell which loss belongs to which output.
 from keras.src.trainers.compile_utils import CompileLoss
 
 from keras_taylor.derivatives.forward_mode import cached_logits
-
-CROSS_ENTROPIES = {
-    losses.binary_crossentropy: keras.activations.sigmoid,
-    losses.categorical_crossentropy: keras.activations.softmax,
-    losses.sparse_categorical_crossentropy: keras.activations.softmax,
-}
-CONVEX_FUNCTIONS = {
-    *CROSS_ENTROPIES,
-    losses.mean_squared_error,
-    losses.mean_absolute_error,
-    losses.mean_absolute_percentage_error,
-    losses.huber,
-    losses.log_cosh,
-    losses.poisson,
-    losses.hinge,
-    losses.squared_hinge,
-    losses.categorical_hinge,
-}
+from keras_taylor.taylor import convexity
 
 
-class OutputLoss:
-    """A batch loss as a function of the points that a model's outputs are expanded at.
-
-    Sample weights, reductions and loss weights are those of the loss; penalties (regularisation)
-    are no part of it.
-
-    A loss that is not known to be convex in the output is used all the same, with one warning. A
-    loss of your own says that it is by an attribute `convex_in_output = True`.
+def compiled_loss(model, loss=None):
+    """Returns the loss of a model as Keras compiles it.
 
     Args:
         model: A model.
-        loss: A Keras loss, or what `compile` takes as loss; `None` for the compiled one.
+        loss: A Keras loss, what `compile` takes as loss, or what this function returned; `None` for
+            the loss that the model was compiled with.
 
     Raises:
         ValueError: if there is no loss.
     """
+    if isinstance(loss, CompileLoss):
+        return loss
+    if loss is None and not model.compiled:
+        raise ValueError(
+            f"model {model.name!r} is not compiled and no loss was given: compile the model "
+            "or pass `loss`"
+        )
+    if loss is not None:
+        return CompileLoss(loss, output_names=getattr(model, "output_names", None))
+    if model._compile_loss is None:
+        raise ValueError(f"model {model.name!r} was compiled without a loss: pass `loss`")
+    return model._compile_loss
 
-    def __init__(self, model, loss=None):
-        if loss is None and not model.compiled:
-            raise ValueError(
-                f"model {model.name!r} is not compiled and no loss was given: compile the model "
-                "or pass `loss`"
-            )
-        if loss is None:
-            self._loss = model._compile_loss
-        else:
-            self._loss = CompileLoss(loss, output_names=getattr(model, "output_names", None))
-        if self._loss is None:
-            raise ValueError(f"model {model.name!r} was compiled without a loss: pass `loss`")
 
-    def points(self, y, outputs):
-        """Returns the tensors at which outputs are expanded: logits or the outputs themselves.
+@dataclasses.dataclass(frozen=True)
+class OutputLoss:
+    """A loss of a model's outputs, from which penalties (regularisation) are left out.
+
+    Sample weights, reductions and loss weights are those of the loss. A loss that is not known to
+    be convex in the output is used all the same, with one warning.
+
+    Args:
+        compiled: A built loss as Keras compiles it.
+    """
+
+    compiled: CompileLoss
+
+    @classmethod
+    def of(cls, compiled, y, outputs):
+        """Returns the loss for targets and outputs of these structures.
 
         Args:
-            y: Targets, which the loss may need to find out its kind.
+            compiled: A loss from `compiled_loss`.
+            y: Targets.
             outputs: Outputs of the model, in its structure.
+        """
+        if not compiled.built:
+            compiled.build(y, outputs)
+        found = cls(compiled)
+        for loss in found.losses:
+            convexity.warn_unless_convex(loss)
+        return found
+
+    @property
+    def losses(self):
+        """The Keras losses of the outputs, a list."""
+        return [entry.loss for entry in self.compiled._flat_losses]
+
+    @property
+    def is_quadratic(self):
+        """Whether the loss is known to be quadratic in all outputs."""
+        return all(map(convexity.is_quadratic, self.losses))
+
+    @property
+    def is_kinked(self):
+        """Whether the loss has kinks in some output."""
+        return any(map(convexity.is_kinked, self.losses))
+
+    def points(self, outputs):
+        """Returns the tensors at which outputs are expanded: logits or the outputs themselves.
 
         Raises:
             ValueError: if a cross-entropy is on probabilities whose logits cannot be reached.
         """
-        self._build(y, outputs)
-        self._has_logits = cached_logits(keras.tree.flatten(outputs)[0]) is not None
-        return [
-            _point(path, output, self._loss_of(path)) for path, output in _flat_with_paths(outputs)
-        ]
+        return [_point(path, output, self._at(path)) for path, output in _with_paths(outputs)]
 
     def __call__(self, y, outputs, points, sample_weight=None):
-        """Returns the loss, a scalar, with the outputs at other points.
+        """Returns the loss, a scalar, with the outputs moved to other points.
 
         Args:
             y: Targets.
-            outputs: Outputs of the model; their structure is used.
+            outputs: Outputs of the model; their structure, logits and masks are used.
             points: Tensors like those of `points`.
             sample_weight: As in `fit`.
         """
         predictions = [
-            _prediction(self._loss_of(path), output, point)
-            for (path, output), point in zip(_flat_with_paths(outputs), points, strict=True)
+            _prediction(self._at(path), output, point)
+            for (path, output), point in zip(_with_paths(outputs), points, strict=True)
         ]
         predictions = keras.tree.pack_sequence_as(outputs, predictions)
         # The scope keeps the metrics of the single outputs as they are.
         with keras.StatelessScope():
-            return self._loss(y, predictions, sample_weight)
+            return self.compiled(y, predictions, sample_weight)
 
-    def losses(self):
-        """Returns the Keras losses of the outputs, once `points` was called."""
-        return [loss for _, loss, _, _ in self._loss._flat_losses]
-
-    def with_losses(self, function):
-        """Returns the same with `function(loss)` in place of each output's, once `points` ran."""
-        other = copy.copy(self)
-        # `copy.copy` of it goes through saving, which it does not support.
-        other._loss = object.__new__(CompileLoss)
-        vars(other._loss).update(vars(self._loss))
-        other._loss._flat_losses = [
-            entry._replace(loss=function(entry.loss)) for entry in self._loss._flat_losses
-        ]
-        return other
-
-    def outputs_at(self, points):
+    def output_at(self, point, from_logits):
         """Returns a model's only output, made again from the point it is expanded at.
 
         Args:
-            points: A list of one tensor like that of `points`.
-
-        Raises:
-            ValueError: if there are several outputs.
+            point: A tensor like that of `points`.
+            from_logits: What `ends_in_logits` says of the model's outputs.
         """
-        if len(points) != 1:
-            raise ValueError(f"expected one output, received {len(points)}")
-        function = _function(self.losses()[0])
-        if self._has_logits and function in CROSS_ENTROPIES:
-            return CROSS_ENTROPIES[function](points[0])
-        return points[0]
+        (loss,) = self.losses
+        if from_logits and convexity.is_cross_entropy(loss):
+            return convexity.CROSS_ENTROPIES[convexity.function_of(loss)](point)
+        return point
 
-    def _build(self, y, outputs):
-        if not self._loss.built:
-            self._loss.build(y, outputs)
-        for loss in self.losses():
-            if not is_convex(loss):
-                _warn_not_convex(loss.name, _function(loss) or type(loss))
+    def replaced(self, function, y, outputs):
+        """Returns the loss with `function(loss)` in place of each output's Keras loss.
 
-    def _loss_of(self, path):
-        found = [loss for at, loss, _, _ in self._loss._flat_losses if tuple(at) == path]
-        return found[0] if found else None
+        Args:
+            function: Function from a Keras loss to a Keras loss.
+            y: Targets.
+            outputs: Outputs of the model, in its structure.
+        """
+        entries = {tuple(entry.path): entry for entry in self.compiled._flat_losses}
+        found = [entries.get(path) for path, _ in _with_paths(outputs)]
+        losses = [None if entry is None else function(entry.loss) for entry in found]
+        weights = [
+            1.0 if entry is None or entry.loss_weights is None else entry.loss_weights
+            for entry in found
+        ]
+        is_single = not keras.tree.is_nested(outputs)
+        compiled = CompileLoss(
+            losses[0] if is_single else keras.tree.pack_sequence_as(outputs, losses),
+            weights[0] if is_single else keras.tree.pack_sequence_as(outputs, weights),
+            output_names=self.compiled.output_names,
+        )
+        return OutputLoss.of(compiled, y, outputs)
 
-
-def is_convex(loss):
-    """Tells whether a Keras loss is known to be convex in the output that is expanded."""
-    declared = (getattr(one, "convex_in_output", False) for one in (loss, _function(loss)))
-    return _function(loss) in CONVEX_FUNCTIONS or any(declared)
-
-
-def is_quadratic(loss):
-    """Tells whether a Keras loss is known to be quadratic in the output.
-
-    A loss of your own says that it is by an attribute `quadratic_in_output = True`.
-    """
-    is_squared = _function(loss) is losses.mean_squared_error
-    return is_squared or getattr(loss, "quadratic_in_output", False)
-
-
-def _function(loss):
-    return getattr(loss, "fn", None)
+    def _at(self, path):
+        entries = self.compiled._flat_losses
+        return next((entry.loss for entry in entries if tuple(entry.path) == path), None)
 
 
-def _is_on_probabilities(loss):
-    arguments = getattr(loss, "_fn_kwargs", {})
-    return _function(loss) in CROSS_ENTROPIES and not arguments.get("from_logits", False)
+def ends_in_logits(outputs):
+    """Tells whether the first output is a softmax or sigmoid of logits that Keras left at it."""
+    return cached_logits(keras.tree.flatten(outputs)[0]) is not None
 
 
 def _point(path, output, loss):
-    if _function(loss) not in CROSS_ENTROPIES:
+    if not convexity.is_cross_entropy(loss):
         return output
     logits = cached_logits(output)
-    if logits is None and _is_on_probabilities(loss):
+    if logits is None and convexity.takes_probabilities(loss):
         where = "" if not path else f" {'/'.join(map(str, path))!r}"
         raise ValueError(
             f"the logits of output{where} cannot be reached: its loss is a cross-entropy on "
@@ -186,9 +175,9 @@ def _point(path, output, loss):
 
 def _prediction(loss, output, point):
     prediction = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else "float64")
-    if _function(loss) in CROSS_ENTROPIES and cached_logits(output) is not None:
+    if convexity.is_cross_entropy(loss) and cached_logits(output) is not None:
         # Keras' activations leave the logits at the probability, for the loss to compute with.
-        prediction = CROSS_ENTROPIES[_function(loss)](prediction)
+        prediction = convexity.CROSS_ENTROPIES[convexity.function_of(loss)](prediction)
     mask = getattr(output, "_keras_mask", None)
     if mask is not None:
         # A layer that masks leaves the mask at its output, for the loss to weight with; the tensor
@@ -201,16 +190,5 @@ def _prediction(loss, output, point):
     return prediction
 
 
-def _flat_with_paths(outputs):
+def _with_paths(outputs):
     return [(tuple(path), leaf) for path, leaf in keras.tree.flatten_with_path(outputs)]
-
-
-@functools.cache
-def _warn_not_convex(name, kind):
-    del kind  # Another loss of the same name is another warning.
-    warnings.warn(
-        f"loss {name!r} is not known to be convex in the model's output: its Taylor loss may not "
-        "be convex in the comparator, and bounds and certificates may not hold. If it is convex, "
-        "give it an attribute `convex_in_output = True`",
-        stacklevel=2,
-    )

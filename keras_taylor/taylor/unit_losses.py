@@ -1,4 +1,4 @@
-"""Taylor losses of all units: many parts, in chunks of bounded memory.
+"""Taylor losses of all units, in chunks of bounded memory.
 
 A unit of a dense or convolutional layer moves one channel of the layer's pre-activation z, and all
 units of all such layers need the same derivative of the outputs in z. So where a model has few
@@ -15,8 +15,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_taylor.derivatives import affine
+from keras_taylor.derivatives import affine, expansion
 from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
+from keras_taylor.taylor.batch import expand, output_loss_at, stateless_run
 
 # Numbers in a chunk of tangents, and the outputs up to which a vector-product each is faster.
 CHUNK_ELEMENTS = 2**24
@@ -45,33 +46,43 @@ EXAMPLE_WISE = (
 )
 
 
-def by_layer(batch, displacement):
+def by_layer(batch, move):
     """Returns `{layer: (units,)}`, the Taylor loss of every unit.
 
     Args:
         batch: A `keras_taylor.taylor.batch.Batch`.
-        displacement: `V - W`, tensors like the weights.
+        move: `V - W`, tensors like the weights.
     """
-    shared = _through_preactivations(batch, displacement)
+    scopes, still = batch.scopes, expand(batch)
+    shared = _through_preactivations(batch, move)
     values = [
-        shared[layer] if layer in shared else _unit_by_unit(batch, displacement, layer)
-        for layer in batch.scopes.layers
+        shared[layer] if layer in shared else _unit_by_unit(batch, still, move, layer)
+        for layer in scopes.layers
     ]
     values = ops.concatenate(values)
-    if batch.penalties():
-        penalty, slopes = batch.penalty()
-        moves = [slope * step for slope, step in zip(slopes, displacement, strict=True)]
-        values = values + penalty + batch.scopes.unit_sums(batch.scopes.matrices(moves))
-    return batch.scopes.named(values, "units")
+    if still.penalty is not None:
+        changes = [g * m for g, m in zip(still.penalty_gradient, move, strict=True)]
+        values = values + still.penalty + scopes.unit_sums(scopes.matrices(changes))
+    return scopes.named(values, "units")
 
 
-def _unit_by_unit(batch, displacement, layer):
+def _unit_by_unit(batch, still, move, layer):
     """Returns the output losses `(units,)` of one layer, by a product for each unit."""
-    part = batch.scopes.layer_part(displacement, layer)
+    part = batch.scopes.layer_part(move, layer)
+
+    def forward():
+        return still.loss.points(stateless_run(batch)[0]), None
 
     def loss_of(unit):
-        outputs, points, (tangents,) = batch.expand([batch.scopes.unit_part(part, unit)])
-        return batch.output_loss_at(outputs, points, tangents)
+        points, (tangents,), _ = expansion.expand(
+            batch.method,
+            batch.model,
+            forward,
+            [batch.scopes.unit_part(part, unit)],
+            batch.weights,
+            batch.x,
+        )
+        return output_loss_at(batch, still, [p + t for p, t in zip(points, tangents, strict=True)])
 
     length = 1 if batch.method == "reverse" else CHUNK_ELEMENTS // _largest(batch, part)
     return _in_chunks(loss_of, batch.scopes.layer_units(layer), length, batch.weights[0].dtype)
@@ -106,7 +117,7 @@ def _in_chunks(function, units, length, dtype):
     return tf.reshape(values, (-1,))[: len(units)]
 
 
-def _through_preactivations(batch, displacement):
+def _through_preactivations(batch, move):
     """Returns `{layer: (units,)}` of output losses for the affine layers, where that is fast."""
     if not is_example_wise(batch):
         return {}
@@ -114,45 +125,48 @@ def _through_preactivations(batch, displacement):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
         with hooked(leaf_layers(batch.model), lambda *pair: recorder(*pair, records)):
-            points = batch.forward()
-        if any(None in tuple(point.shape)[1:] for point in points):
+            still = expand(batch)
+        if any(None in tuple(point.shape)[1:] for point in still.points):
             return {}
-        flat = ops.concatenate([by_example(point) for point in points], axis=1)
+        flat = ops.concatenate([by_example(point) for point in still.points], axis=1)
     outputs = int(flat.shape[1])
     groups = _by_key(batch, records)
     if outputs > FEW_OUTPUTS or not groups:
         return {}
-    moves = _moves(batch, displacement, groups)
+    moves = _moves(batch, move, groups)
 
     def tangents_of(output):
         upstream = tf.one_hot(tf.fill(tf.shape(flat)[:1], output), outputs, dtype=flat.dtype)
         befores = [record[2] for group in groups.values() for record in group]
-        slopes = iter(tape.gradient(flat, befores, upstream))
+        gradients = iter(tape.gradient(flat, befores, upstream))
         return ops.concatenate(
-            [sum(_over_places(next(slopes) * move) for move in moves[key]) for key in groups],
+            [
+                sum(_over_places(next(gradients) * change) for change in moves[key])
+                for key in groups
+            ],
             axis=1,
         )
 
     signature = tf.TensorSpec((None, None), flat.dtype)
     tangents = tf.map_fn(tangents_of, tf.range(outputs), fn_output_signature=signature)
-    return _losses(
-        batch, points, tangents, {key: len(batch.scopes.layer_units(key)) for key in groups}
-    )
+    unit_counts = {key: len(batch.scopes.layer_units(key)) for key in groups}
+    return _losses(batch, still, tangents, unit_counts)
 
 
-def _losses(batch, points, tangents, units):
+def _losses(batch, still, tangents, unit_counts):
     """Returns output losses by layer, for tangents `(outputs, examples, units of all layers)`."""
+    points = still.points
     sizes = [int(by_example(point).shape[1]) for point in points]
 
     def loss_of(unit):
-        moved = tf.split(tf.transpose(tangents[:, :, unit]), sizes, axis=1)
-        moved = [tf.reshape(m, tf.shape(p)) for m, p in zip(moved, points, strict=True)]
-        return batch.output_loss_at(batch.outputs(), points, moved)
+        parts = tf.split(tf.transpose(tangents[:, :, unit]), sizes, axis=1)
+        shaped = [tf.reshape(t, tf.shape(p)) for t, p in zip(parts, points, strict=True)]
+        return output_loss_at(batch, still, [p + t for p, t in zip(points, shaped, strict=True)])
 
-    total = sum(units.values())
+    total = sum(unit_counts.values())
     length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or 1))
     values = _in_chunks(loss_of, range(total), length, tangents.dtype)
-    return dict(zip(units, tf.split(values, list(units.values())), strict=True))
+    return dict(zip(unit_counts, tf.split(values, list(unit_counts.values())), strict=True))
 
 
 def is_example_wise(batch):
@@ -198,19 +212,19 @@ def _by_key(batch, records):
     return groups
 
 
-def _moves(batch, displacement, groups):
+def _moves(batch, move, groups):
     """Returns how far each pre-activation of each layer moves with the layer's weights."""
-    steps = {
-        id(variable): step
-        for variable, step in zip(batch.model.trainable_variables, displacement, strict=True)
+    moves = {
+        id(variable): tensor
+        for variable, tensor in zip(batch.model.trainable_variables, move, strict=True)
     }
     return {
         key: [
             affine.tangent(
                 layer,
                 inputs,
-                kernel_tangent=steps[id(layer.kernel)],
-                bias_tangent=steps.get(id(layer.bias)) if layer.use_bias else None,
+                kernel_tangent=moves[id(layer.kernel)],
+                bias_tangent=moves.get(id(layer.bias)) if layer.use_bias else None,
             )
             for layer, inputs, _ in group
         ]

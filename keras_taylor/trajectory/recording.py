@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_taylor import backend
-from keras_taylor.taylor.batch import Batch
+from keras_taylor.taylor.batch import batch_of, expand, loss_at
 from keras_taylor.trajectory import storage
 from keras_taylor.trajectory.checkpoints import CHECKPOINT, Checkpoint
 from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory, weight_table
@@ -216,7 +216,7 @@ class _Recorder:
 
 
 def _check_replay(model, kept):
-    batch = Batch(
+    batch = batch_of(
         model,
         kept["x"],
         kept["y"],
@@ -224,10 +224,8 @@ def _check_replay(model, kept):
         weights=[keras.ops.convert_to_tensor(w) for w in kept["weights"]],
         state=[keras.ops.convert_to_tensor(w) for w in kept["non_trainable_weights"]],
     )
-    outputs, points, (tangents,) = batch.expand([batch.part(batch.weights, "network")])
-    still = [keras.ops.zeros_like(tangent) for tangent in tangents]
-    part = [keras.ops.zeros_like(weight) for weight in batch.weights]
-    replayed = float(batch.loss_at(outputs, points, still, part))
+    still = [keras.ops.zeros_like(weight) for weight in batch.weights]
+    replayed = float(loss_at(batch, expand(batch, [still]), 0))
     # A run that has diverged is replayed too: NaN by NaN.
     if not np.isclose(
         replayed, kept["loss"], REPLAY_TOLERANCE, REPLAY_TOLERANCE / 1000, equal_nan=True

@@ -3,6 +3,11 @@
 import math
 import numbers
 
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
 
 def check_positive(name, value):
     """Raises a ValueError unless a value is a positive, finite number; booleans are none."""
@@ -35,3 +40,35 @@ def check_passes(passes):
     """Raises a ValueError unless a number of passes is `None` or a positive integer."""
     if passes is not None and not (is_whole(passes) and passes > 0):
         raise ValueError(f"max_passes must be a positive integer or None, received {passes!r}")
+
+
+def checked_arrays(name, arrays, weights):
+    """Returns arrays like the weights as tensors of the weights' dtypes.
+
+    Args:
+        name: What the arrays are, for the message.
+        arrays: Arrays or tensors, one for each weight.
+        weights: Tensors or variables.
+
+    Raises:
+        ValueError: if there is not one array of the same shape for each weight, or an array is not
+            of floating-point numbers, or has a value that is not finite.
+    """
+    arrays = list(arrays)
+    expected = [tuple(weight.shape) for weight in weights]
+    found = [tuple(ops.shape(array)) for array in arrays]
+    if found != expected:
+        raise ValueError(
+            f"{name} must be a list of arrays shaped like the model's trainable variables: "
+            f"expected shapes {expected}, received {found}"
+        )
+    for array in arrays:
+        dtype = keras.backend.standardize_dtype(getattr(array, "dtype", type(array)))
+        if not dtype.startswith(("float", "bfloat")):
+            raise ValueError(f"{name} has dtype {dtype}: expected floating-point arrays")
+        if not tf.is_symbolic_tensor(array) and not np.isfinite(np.asarray(array)).all():
+            raise ValueError(f"{name} has a value that is not finite: expected finite numbers")
+    return [
+        ops.cast(ops.convert_to_tensor(array), weight.dtype)
+        for array, weight in zip(arrays, weights, strict=True)
+    ]

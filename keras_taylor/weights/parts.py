@@ -1,22 +1,23 @@
-"""One part of the weights (the network, a layer, a unit) as a vector."""
+"""One part of the weights (the network, a layer, a unit), as a vector and as tensors."""
 
 import math
 
 import numpy as np
-from keras import ops
+
+from keras_taylor.weights.scopes import SCOPES
 
 
 class Part:
-    """A part of the weights as a vector of float64.
+    """One part of the weights.
 
     Args:
         scopes: The `keras_taylor.weights.scopes.Scopes` that cut the weights.
         name: `"network"`, `"layer:<key>"` or `"unit:<key>/<number>"`.
 
     Attributes:
-        layer: The key of the layer that the part is in; `None` for the network.
-        unit: The number of the unit in the layer; `None` for a layer.
-        units: Numbers of the part's units among all units.
+        layer: The key of the layer that the part lies in; `None` for the network.
+        unit: The number of the unit within its layer; `None` for a layer and the network.
+        units: Numbers of the part's units among all units of the network, as a range.
 
     Raises:
         ValueError: if there is no such part; the message lists the layers.
@@ -32,65 +33,125 @@ class Part:
     """
 
     def __init__(self, scopes, name):
-        kind, _, rest = name.partition(":")
-        self.scopes, self.name, self.layer, self.unit = scopes, name, None, None
-        sizes = [math.prod(shape) for shape in scopes.shapes]
-        everything = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-        everything = [n.reshape(s) for n, s in zip(everything, scopes.shapes, strict=True)]
-        if name == "network":
-            kept = everything
-        elif kind == "layer":
-            self.layer = rest
-            kept = scopes.layer_part(everything, rest)
-        elif kind == "unit" and rest.rpartition("/")[2].isdigit():
-            layer, _, number = rest.rpartition("/")
-            units = scopes.layer_units(layer)
-            if int(number) >= len(units):
-                raise ValueError(f"layer {layer!r} has {len(units)} units, asked for {number}")
-            self.layer, self.unit = layer, int(number)
-            ones = [np.ones(shape) for shape in scopes.shapes]
-            mask = scopes.unit_part(ones, units[int(number)])
-            kept = [
-                n[np.asarray(m) > 0]
-                for n, m in zip(scopes.layer_part(everything, layer), mask, strict=True)
-                if n is not None
-            ]
-        else:
-            raise ValueError(
-                f"unknown scope {name!r}: expected 'network', 'layers', 'layer:<key>' or "
-                f"'unit:<key>/<number>', with a key of {', '.join(scopes.layers)}"
-            )
-        self._places = np.concatenate([n.ravel() for n in kept if n is not None])
-        self._moves = [np.isin(n, self._places) for n in everything]
-        counts = scopes.unit_sums(scopes.matrices([m.astype("float64") for m in self._moves]))
-        self.units = np.flatnonzero(np.asarray(counts))
+        self.scopes, self.name = scopes, name
+        self.layer, self.unit = _parsed(scopes, name)
+        numbers = range(scopes.unit_count) if self.layer is None else scopes.layer_units(self.layer)
+        self.units = numbers if self.unit is None else numbers[self.unit : self.unit + 1]
+
+    @property
+    def weights(self):
+        """Places of the weights that the part has an entry in, in the list of all weights."""
+        scopes = self.scopes
+        cuts = enumerate(zip(scopes.first_units, scopes.unit_counts, strict=True))
+        return [
+            place
+            for place, (first, count) in cuts
+            if first < self.units.stop and self.units.start < first + count
+        ]
+
+    @property
+    def size(self):
+        """The number of weights in the part."""
+        shapes = [self.scopes.shapes[place] for place in self.weights]
+        if self.unit is None:
+            return sum(math.prod(shape) for shape in shapes)
+        counts = [self.scopes.unit_counts[place] for place in self.weights]
+        pairs = zip(shapes, counts, strict=True)
+        return sum(math.prod(shape) // count for shape, count in pairs)
 
     def vector(self, arrays):
-        """Returns the part's entries of arrays like the weights."""
-        flat = np.concatenate([np.asarray(a, "float64").ravel() for a in arrays])
-        return flat[self._places]
+        """Returns the part's entries of arrays like the weights, a float64 vector `(size,)`."""
+        taken = [self._entries(place, np.asarray(arrays[place])) for place in self.weights]
+        return np.concatenate([entries.ravel() for entries in taken]).astype("float64")
 
     def arrays(self, vector, rest):
-        """Returns arrays like the weights, with the part's entries from a vector."""
-        flat = np.concatenate([np.array(a, "float64").ravel() for a in rest])
-        flat[self._places] = vector
-        ends = np.cumsum([math.prod(shape) for shape in self.scopes.shapes])[:-1]
-        return [
-            a.reshape(shape)
-            for a, shape in zip(np.split(flat, ends), self.scopes.shapes, strict=True)
-        ]
+        """Returns float64 arrays like the weights: the part's from a vector, others from a list.
 
-    def moves_weights(self):
-        """Returns for each weight whether the part has an entry in it."""
-        return [bool(moves.any()) for moves in self._moves]
+        Args:
+            vector: The part's entries, `(size,)`.
+            rest: Arrays like the weights, for the entries outside of the part.
+        """
+        arrays = [np.array(array, "float64") for array in rest]
+        end = 0
+        for place in self.weights:
+            entries = self._entries(place, arrays[place])
+            begin, end = end, end + entries.size
+            entries[...] = vector[begin:end].reshape(entries.shape)
+        return arrays
 
     def cut(self, tensors):
-        """Returns tensors of a graph with those outside of the part zero or `None`."""
-        return [
-            None
-            if not moves.any()
-            else tensor
-            if moves.all()
-            else tensor * ops.cast(moves, tensor.dtype)
-            for tensor, moves in zip(tensors, self._moves, strict=True)
-        ]
+        """Returns tensors like the weights with only the part left.
+
+        Weights that the part has no entry in become `None`; in the others, entries outside of the
+        part become zero.
+        """
+        if self.layer is None:
+            return list(tensors)
+        kept = self.scopes.layer_part(tensors, self.layer)
+        if self.unit is None:
+            return kept
+        cut = self.scopes.unit_part(kept, self.units.start)
+        return [cut[place] if place in self.weights else None for place in range(len(cut))]
+
+    def _entries(self, place, array):
+        """Returns the part's entries of one weight, as a view of the array."""
+        if self.unit is None:
+            return array
+        first, count = self.scopes.first_units[place], self.scopes.unit_counts[place]
+        return array.reshape(-1, count)[:, self.units.start - first]
+
+
+def part_names(scopes, scope):
+    """Returns the names of all parts in a scope.
+
+    Args:
+        scopes: The `keras_taylor.weights.scopes.Scopes`.
+        scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<number>"`.
+
+    Raises:
+        ValueError: if the scope is unknown; the message lists the layers.
+    """
+    if scope == "layers":
+        return [f"layer:{layer}" for layer in scopes.layers]
+    if scope == "units":
+        return [f"unit:{layer}/{n}" for layer, count in scopes.layers.items() for n in range(count)]
+    _parsed(scopes, scope)
+    return [scope]
+
+
+def by_scope(scopes, scope, values):
+    """Returns values, in the order of `part_names`, as every function with a scope returns them.
+
+    Values may end early, as those of an interrupted solve do.
+
+    Returns:
+        The value for one part, `{layer: value}` for `"layers"`, `{layer: [value, ...]}` for
+        `"units"`.
+    """
+    if scope == "layers":
+        return dict(zip(scopes.layers, values, strict=False))
+    if scope != "units":
+        return values[0]
+    units = {layer: scopes.layer_units(layer) for layer in scopes.layers}
+    found = {layer: list(values[numbers.start : numbers.stop]) for layer, numbers in units.items()}
+    return {layer: of_layer for layer, of_layer in found.items() if of_layer}
+
+
+def _parsed(scopes, name):
+    """Returns the layer and the unit that a part's name says, `None` for what it leaves open."""
+    kind, _, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if name == "network":
+        return None, None
+    if kind == "layer":
+        scopes.check_layer(rest)
+        return rest, None
+    layer, _, number = rest.rpartition("/")
+    if kind != "unit" or not number.isdigit():
+        raise ValueError(
+            f"unknown scope {name!r}: expected one of {', '.join(SCOPES)}, 'layer:<key>' or "
+            f"'unit:<key>/<number>', with a key of {', '.join(scopes.layers)}"
+        )
+    scopes.check_layer(layer)
+    if int(number) >= scopes.layers[layer]:
+        raise ValueError(f"layer {layer!r} has {scopes.layers[layer]} units, asked for {number}")
+    return layer, int(number)

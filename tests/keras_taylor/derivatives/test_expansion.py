@@ -41,7 +41,8 @@ def _prepared(build):
     model = _model(build)
     x = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 6)).astype("float32"))
     weights = [ops.convert_to_tensor(v.value) for v in model.trainable_variables]
-    return model, x, weights, checking.stateless_forward(model, weights, x, True)
+    run = checking.stateless_forward(model, weights, x, True)
+    return model, x, weights, lambda: (run(), None)
 
 
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
@@ -67,8 +68,10 @@ def test_all_methods_agree(build):
 def test_products_are_adjoint(build):
     model, x, weights, forward = _prepared(build)
     tangents = checking._random_like(weights, 1)
-    outputs, ((tangent,),) = expansion.expand("layerwise", model, forward, [tangents], weights, x)
-    _, pull = expansion.pullback(forward, weights)
+    outputs, ((tangent,),), _ = expansion.expand(
+        "layerwise", model, forward, [tangents], weights, x
+    )
+    _, pull, _ = expansion.pullback(forward, weights)
     upstream = checking._random_like(outputs, 2)
     np.testing.assert_allclose(
         np.vdot(upstream[0], tangent), checking._inner(pull(upstream), tangents), rtol=1e-4
@@ -101,8 +104,12 @@ def test_moving_averages_move_once():
     expected = keras.models.clone_model(model)
     expected.set_weights(model.get_weights())
     expected(x, training=True)
-    parts = [[v.value for v in model.trainable_variables]] * 3
-    expansion.expand("layerwise", model, lambda: [model(x, training=True)], parts, None, x)
+    directions = [[v.value for v in model.trainable_variables]] * 3
+
+    def run():
+        return [model(x, training=True)], None
+
+    expansion.expand("layerwise", model, run, directions, None, x)
     for one, other in zip(model.weights, expected.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 

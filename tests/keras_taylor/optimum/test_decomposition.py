@@ -8,7 +8,8 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.optimum import decomposition
-from keras_taylor.optimum.streamed import LinearRegret, Rounds
+from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
+from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.weights.parts import Part
 
 STEPS, BATCH = 40, 8
@@ -86,11 +87,12 @@ def test_regret_of_rounds_adds_up(table):
 
 
 def test_linear_regret_is_that_of_the_tracker(recorded):
-    """The tracker saw the same rounds, but for the distance after the last update."""
+    """The tracker saw the same rounds, except for the distance after the last update."""
     trajectory, model = recorded
     rounds = Rounds(trajectory, model)
     radius = 1.5
-    found = LinearRegret(rounds, [STEPS]).average(Part(rounds.scopes, "network"), radius, STEPS)
+    part = Part(rounds.scopes, "network")
+    found = RecordedLinearRegret(rounds, [STEPS]).average(part, radius, STEPS)
     again = _model()
     tracker = kt.optimizers.RegretTracker(keras.optimizers.Adam(0.02), radius=radius)
     again.compile(tracker, loss=again.loss)
@@ -110,10 +112,10 @@ def test_csv_has_every_row(table, tmp_path):
 
 def test_default_rounds_are_log_spaced(recorded):
     found = kt.decompose(*recorded, "layer:last", tolerance=0.05, verbose=0)
-    counts = [row["rounds"] for row in found.rows]
-    assert counts[0] == 10
-    assert counts[-1] == STEPS
-    assert len(counts) == 8
+    horizons = [row["rounds"] for row in found.rows]
+    assert horizons[0] == 10
+    assert horizons[-1] == STEPS
+    assert len(horizons) == 8
 
 
 def test_several_radii(recorded, table):
@@ -141,9 +143,9 @@ def test_several_radii(recorded, table):
 def test_equal_radii_are_looked_at_once(recorded, monkeypatch):
     seen, original = [], decomposition._entry
 
-    def entry(optimum, count, *rest):
-        seen.append((optimum.radius, count))
-        return original(optimum, count, *rest)
+    def entry(optimum, horizon, *rest):
+        seen.append((optimum.radius, horizon))
+        return original(optimum, horizon, *rest)
 
     monkeypatch.setattr(decomposition, "_entry", entry)
     one, other = kt.decompose(
@@ -182,10 +184,10 @@ def test_a_solve_without_a_pass_has_no_regret(recorded):
 def test_an_interrupt_between_passes_keeps_the_rows(recorded, monkeypatch):
     original = decomposition._entry
 
-    def entry(optimum, count, *rest):
-        if count == STEPS:
+    def entry(optimum, horizon, *rest):
+        if horizon == STEPS:
             raise KeyboardInterrupt
-        return original(optimum, count, *rest)
+        return original(optimum, horizon, *rest)
 
     monkeypatch.setattr(decomposition, "_entry", entry)
     found = kt.decompose(*recorded, "layers", rounds=[5, STEPS], verbose=0)
@@ -213,6 +215,7 @@ def test_parts_that_stand_still_have_no_regret(tmp_path):
         ({"rounds": [1]}, "from 2 to 40"),
         ({"rounds": [41]}, "from 2 to 40"),
         ({"rounds": []}, "from 2 to 40"),
+        ({"rounds": [2.5]}, "from 2 to 40"),
         ({"tolerance": 0}, "tolerance must be"),
         ({"radius": -1.0}, "radius must be"),
         ({"radius": "first"}, "radius must be a positive number, received 'first'"),
@@ -226,47 +229,3 @@ def test_parts_that_stand_still_have_no_regret(tmp_path):
 def test_bad_input(recorded, options, message):
     with pytest.raises(ValueError, match=message):
         kt.decompose(*recorded, verbose=0, **options)
-
-
-def _known(power, noise=0.0, seed=0, sign=1.0):
-    """A decomposition whose cumulative regret is `N**power` but for the noise of the rounds."""
-    errors = 1 + noise * np.random.default_rng(seed).normal(size=1000)
-    counts = [10, 20, 50, 100, 200, 500, 1000]
-    rows = [{"part": "network", "rounds": n} for n in counts]
-    regrets = {("network", n): sign * n ** (power - 1) * errors[:n] for n in counts}
-    return decomposition.Decomposition(rows, regrets)
-
-
-def test_rate_of_known_growth():
-    rate = _known(0.5).rate()["network"]
-    assert rate.slope == pytest.approx(0.5)
-    assert (rate.lower, rate.upper) == (pytest.approx(0.5), pytest.approx(0.5))
-    assert (rate.points, rate.share_left_out) == (7, 0.0)
-
-
-def test_interval_of_the_rate_covers_the_truth():
-    covered = 0
-    for seed in range(20):
-        rate = _known(0.5, noise=0.5, seed=seed).rate()["network"]
-        assert rate.lower <= rate.slope <= rate.upper
-        covered += rate.lower <= 0.5 <= rate.upper
-    assert covered >= 16
-
-
-def test_rate_over_seeds():
-    tables = [_known(0.5, noise=0.5, seed=seed) for seed in range(5)]
-    rate = tables[0].rate(others=tables[1:])["network"]
-    assert rate.lower <= rate.slope <= rate.upper
-    assert rate.slope == pytest.approx(0.5, abs=0.1)
-
-
-def test_regret_that_is_not_positive_is_left_out():
-    table = _known(0.5)
-    table.regrets["network", 10] = -np.ones(10)
-    rate = table.rate()["network"]
-    assert rate.points == 6
-    assert rate.share_left_out == pytest.approx(1 / 7)
-    assert rate.slope == pytest.approx(0.5)
-    nothing = _known(0.5, sign=-1.0).rate()["network"]
-    assert np.isnan([nothing.slope, nothing.lower, nothing.upper]).all()
-    assert nothing.share_left_out == 1.0

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense, solve, streamed
+from keras_taylor.optimum import dense, solve
+from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
 ROUNDS, BATCH = 7, 6
@@ -62,20 +64,22 @@ def test_problem_is_that_of_passes_through_the_model(case, weighted, tmp_path):
     model = _model(**CASES[case])
     is_classifier = case in ("logits", "softmax")
     trajectory = _recorded(tmp_path, model, 3 if is_classifier else None, weighted)
-    rounds = streamed.Rounds(trajectory, model)
+    rounds = Rounds(trajectory, model)
     generator = np.random.default_rng(1)
     for name in ("layer:first", "layer:middle", "layer:last", "unit:late/1", "unit:last/2"):
         part = Part(rounds.scopes, name)
-        fast, slow = dense.problem(rounds, part), streamed.Problem(rounds, part)
+        fast, slow = dense.dense_objective(rounds, part), StreamedObjective(rounds, part)
         assert fast is not None, name
-        for count in (ROUNDS, 3):
-            fast.count = slow.count = count
+        for horizon in (ROUNDS, 3):
+            fast, slow = fast.over_first(horizon), slow.over_first(horizon)
             first = part.vector(rounds.first)
             v, p = first + 0.3 * generator.normal(size=(2, first.size))
             value, gradient = slow.value_and_gradient(v)
             np.testing.assert_allclose(fast.value_and_gradient(v)[0], value, rtol=1e-9)
             np.testing.assert_allclose(fast.value_and_gradient(v)[1], gradient, atol=1e-9)
-            np.testing.assert_allclose(fast.curvature(v, p), slow.curvature(v, p), atol=1e-9)
+            np.testing.assert_allclose(
+                fast.curvature_product(v, p), slow.curvature_product(v, p), atol=1e-9
+            )
             np.testing.assert_allclose(fast.losses(v), slow.losses(v))
             np.testing.assert_allclose(np.mean(fast.losses(v)), value, rtol=1e-9)
 
@@ -83,18 +87,18 @@ def test_problem_is_that_of_passes_through_the_model(case, weighted, tmp_path):
 @pytest.mark.usefixtures("float64")
 def test_chunks_change_nothing(tmp_path, monkeypatch):
     model = _model("mse")
-    rounds = streamed.Rounds(_recorded(tmp_path, model), model)
+    rounds = Rounds(_recorded(tmp_path, model), model)
     part = Part(rounds.scopes, "layer:first")
     first = part.vector(rounds.first)
-    whole = dense.problem(rounds, part)
+    whole = dense.dense_objective(rounds, part)
     rounds.remember(None, lambda: None)
     monkeypatch.setattr(dense, "CHUNK_BYTES", 3000)
-    cut = dense.problem(rounds, part)
+    cut = dense.dense_objective(rounds, part)
     assert len(cut._features.chunks) > 2 > len(whole._features.chunks)
-    for count in range(1, ROUNDS + 1):
-        whole.count = cut.count = count
+    for horizon in range(1, ROUNDS + 1):
+        found, expected = (each.over_first(horizon) for each in (cut, whole))
         np.testing.assert_allclose(
-            cut.value_and_gradient(first)[1], whole.value_and_gradient(first)[1], atol=1e-12
+            found.value_and_gradient(first)[1], expected.value_and_gradient(first)[1], atol=1e-12
         )
 
 
@@ -105,7 +109,7 @@ def test_same_optimum_and_certificate_in_single_precision(tmp_path, monkeypatch)
         name: kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
         for name in ("layer:first", "unit:first/0")
     }
-    monkeypatch.setattr(dense, "problem", lambda rounds, part: None)
+    monkeypatch.setattr(solve, "dense_objective", lambda rounds, part: None)
     for name, found in fast.items():
         slow = kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
         assert found.value == pytest.approx(slow.value, rel=2e-4)
@@ -118,31 +122,31 @@ def test_what_is_no_such_layer_goes_through_the_model(tmp_path):
     penalised = _model("mse", middle=[keras.layers.Dense(3, kernel_regularizer="l2")])
     for number, model in enumerate((normalized, penalised)):
         trajectory = _recorded(tmp_path / str(number), model)
-        rounds = streamed.Rounds(trajectory, model)
-        assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None
-        assert dense.problem(rounds, Part(rounds.scopes, "network")) is None
+        rounds = Rounds(trajectory, model)
+        assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None
+        assert dense.dense_objective(rounds, Part(rounds.scopes, "network")) is None
         found = kt.taylor_optimum(trajectory, model, "layer:first", tolerance=0.01, verbose=0)
         assert found.converged
 
 
 def test_features_that_would_be_too_large_are_not_kept(tmp_path, monkeypatch):
     model = _model("mse")
-    rounds = streamed.Rounds(_recorded(tmp_path, model), model)
+    rounds = Rounds(_recorded(tmp_path, model), model)
     monkeypatch.setattr(dense, "KEPT_BYTES", 1000)
-    assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None
+    assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None
 
 
 def test_features_that_disagree_with_the_model_are_not_used(tmp_path, monkeypatch):
     model = _model("mse")
     trajectory = _recorded(tmp_path, model)
-    rounds = streamed.Rounds(trajectory, model)
-    monkeypatch.setattr(dense.Problem, "_loss", lambda self, v, chunk: 2.0 * v[0, 0])
-    assert not solve.Solver(rounds, "layer:first").is_fast
+    rounds = Rounds(trajectory, model)
+    monkeypatch.setattr(dense.DenseObjective, "_sum", lambda self, v, chunk: 2.0 * v[0, 0])
+    assert isinstance(solve.Solver(rounds, "layer:first").objective, StreamedObjective)
 
 
 def test_batches_of_different_sizes_go_through_the_model(tmp_path):
     model = _model("mse")
     batches = [(np.ones((n, 5)), np.ones((n, 3))) for n in (4, 4, 3)]
     trajectory = kt.record(model, batches, tmp_path / "run", steps=3, verbose=0)
-    rounds = streamed.Rounds(trajectory, model)
-    assert dense.problem(rounds, Part(rounds.scopes, "layer:first")) is None
+    rounds = Rounds(trajectory, model)
+    assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 import keras_taylor as kt
 from keras_taylor.optimum import passes, preconditioner
+from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.solve import Solver
-from keras_taylor.optimum.streamed import Rounds
-from keras_taylor.taylor.batch import Batch
+from keras_taylor.taylor.batch import batch_of
+from keras_taylor.taylor.curvature import curvature_sample
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
@@ -61,8 +62,8 @@ def test_known_factors_are_inverted(name):
         factors, sides, preconditioner.stacked(whole, wanted), strict=True
     ):
         matrix = np.asarray(matrix)
-        bent = a @ matrix @ b + 0.3 * matrix
-        image += [bent[: rows - 1], bent[rows - 1 :]]
+        product = a @ matrix @ b + 0.3 * matrix
+        image += [product[: rows - 1], product[rows - 1 :]]
     image = [array.reshape(shape) for array, shape in zip(image, scopes.shapes, strict=True)]
     factors = factors if part.layer is None else factors[2:]
     found = _known(factors, part)(part.vector(image), 0.3)
@@ -108,7 +109,7 @@ def test_samples_have_the_curvature_as_covariance(loss):
     curvature = np.stack([product(row) for row in np.eye(sum(sizes))])
     sample = tf.function(
         lambda seed: tf.concat(
-            [tf.reshape(t, [-1]) for t in Batch(model, x, y).curvature_sample(seed)], axis=0
+            [tf.reshape(t, [-1]) for t in curvature_sample(batch_of(model, x, y), seed)], axis=0
         )
     )
     samples = np.stack([sample(tf.constant(seed)) for seed in range(4000)])
@@ -145,9 +146,9 @@ def test_short_solves_do_without(recorded):
     solver = Solver(Rounds(*recorded), "network")
     (found,) = solver.solve([None], tolerance=0.5)
     assert found.passes <= passes.PATIENCE
-    assert solver.problem.preconditioner is None
+    assert solver.objective.preconditioner is None
     solver.solve([20.0], tolerance=0.1)
-    assert solver.problem.preconditioner is not None
+    assert solver.objective.preconditioner is not None
 
 
 def test_more_passes_are_never_worse(recorded):
@@ -163,11 +164,9 @@ def test_more_passes_are_never_worse(recorded):
 
 
 def test_it_is_made_again_for_many_more_rounds(recorded):
-    problem = Solver(Rounds(*recorded), "network").problem
-    problem.count = 5
-    problem.prepare()
-    made = problem.preconditioner
-    problem.count = 20
-    assert problem.preconditioner is made
-    problem.count = 21
-    assert problem.preconditioner is None
+    objective = Solver(Rounds(*recorded), "network").objective
+    objective.over_first(5).prepare()
+    made = objective.over_first(5).preconditioner
+    assert made is not None
+    assert objective.over_first(20).preconditioner is made
+    assert objective.over_first(21).preconditioner is None

@@ -142,7 +142,7 @@ def _average_taylor_loss(trajectory, model, comparator, scope):
         for variable, value in zip(model.trainable_variables, round.weights, strict=True):
             variable.assign(value)
         value = kt.taylor_loss(model, round.x, round.y, comparator, scope)
-        total += np.asarray(value if not isinstance(value, dict) else value["hidden_1"][2])
+        total += np.asarray(value)
     return total / len(trajectory)
 
 
@@ -150,8 +150,7 @@ def _average_taylor_loss(trajectory, model, comparator, scope):
 def test_value_is_that_of_the_comparator_and_no_other_is_below_the_bound(network, scope):
     trajectory, model = network
     found = _solve(trajectory, model, scope, tolerance=1e-4)
-    name = {"layer": scope.partition(":")[2], "unit": "units"}.get(scope[:5].rstrip(":"), scope)
-    at = _average_taylor_loss(trajectory, model, found.comparator, name)
+    at = _average_taylor_loss(trajectory, model, found.comparator, scope)
     np.testing.assert_allclose(found.value, at, rtol=1e-10)
     first = next(iter(trajectory)).weights
     generator = np.random.default_rng(2)
@@ -160,7 +159,7 @@ def test_value_is_that_of_the_comparator_and_no_other_is_below_the_bound(network
         step = [generator.normal(size=f.shape) * m for f, m in zip(first, moves, strict=True)]
         length = found.radius / np.sqrt(sum(np.sum(s**2) for s in step))
         inside = [f + length * s for f, s in zip(first, step, strict=True)]
-        assert _average_taylor_loss(trajectory, model, inside, name) >= found.lower_bound - 1e-12
+        assert _average_taylor_loss(trajectory, model, inside, scope) >= found.lower_bound - 1e-12
 
 
 def test_regret_lies_between_that_of_comparators_and_linear_regret(network):
@@ -285,7 +284,7 @@ def test_a_solve_goes_on_from_an_earlier_one(network):
 def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):
     trajectory, model = network
     exact = _solve(trajectory, model, radius=3.0, tolerance=1e-6)
-    original, calls = streamed.Problem.curvature, []
+    original, calls = streamed.StreamedObjective.curvature_product, []
 
     def curvature(self, v, p):
         calls.append(1)
@@ -293,7 +292,7 @@ def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):
             raise KeyboardInterrupt
         return original(self, v, p)
 
-    monkeypatch.setattr(streamed.Problem, "curvature", curvature)
+    monkeypatch.setattr(streamed.StreamedObjective, "curvature_product", curvature)
     found = _solve(trajectory, model, radius=3.0, tolerance=1e-6)
     assert not found.converged
     assert found.lower_bound <= exact.value <= found.value
@@ -306,3 +305,16 @@ def test_progress_shows_value_and_gap(network, capsys):
     assert "pass" in shown
     assert "value:" in shown
     assert "gap:" in shown
+
+
+def test_all_units(network):
+    trajectory, model = network
+    found = _solve(trajectory, model, "units", tolerance=1e-3)
+    assert {layer: len(units) for layer, units in found.items()} == {
+        "hidden_0": 6,
+        "hidden_1": 5,
+        "last": 3,
+    }
+    alone = _solve(trajectory, model, "unit:hidden_1/2", tolerance=1e-3)
+    assert found["hidden_1"][2].part == alone.part
+    assert found["hidden_1"][2].value == pytest.approx(alone.value, rel=1e-12)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from cases import Squares
 
 from keras_taylor.optimum import subspace
-from keras_taylor.optimum.passes import Passes
+from keras_taylor.optimum.passes import Budget, Passes
 
 
 @pytest.mark.parametrize("radius", [1e-3, 1.0, 1e4])
@@ -21,28 +22,18 @@ def test_trust_region_meets_its_conditions(radius):
     assert shift == 0 or np.linalg.norm(z) == pytest.approx(radius)
 
 
-class Quadratic:
-    """`<b, v> + v A v / 2`."""
-
-    def __init__(self, size=12):
-        generator = np.random.default_rng(1)
-        half = generator.normal(size=(size, size))
-        self.matrix, self.linear = half @ half.T, generator.normal(size=size)
-
-    def value_and_gradient(self, v):
-        bent = self.matrix @ v
-        return self.linear @ v + v @ bent / 2, self.linear + bent
-
-    def curvature(self, v, p):
-        del v
-        return self.matrix @ p
+def _problem(size=12):
+    """Squares whose mean is a random quadratic."""
+    generator = np.random.default_rng(1)
+    return Squares(generator.normal(size=(size, size)), generator.normal(size=size))
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.3])
 def test_solutions_tell_value_and_gap_of_the_quadratic(offset):
-    problem, center = Quadratic(), np.full(12, 0.2)
+    problem, center = _problem(), np.full(12, 0.2)
     at = center + offset
-    model = subspace.Model(Passes(problem), center, at, *problem.value_and_gradient(at))
+    passes = Passes(problem, Budget())
+    model = subspace.QuadraticModel(passes, center, at, *problem.value_and_gradient(at))
     model.refine([0.7], target=0.05)
     found = model.solve(0.7)
     value, gradient = problem.value_and_gradient(found.point)
@@ -54,11 +45,13 @@ def test_solutions_tell_value_and_gap_of_the_quadratic(offset):
 
 
 def test_subspace_of_full_dimension_is_complete():
-    problem = Quadratic(4)
-    passes = Passes(problem)
-    model = subspace.Model(passes, np.zeros(4), np.zeros(4), 0.0, problem.linear)
+    problem, budget = _problem(4), Budget()
+    at = np.zeros(4)
+    model = subspace.QuadraticModel(
+        Passes(problem, budget), at, at, *problem.value_and_gradient(at)
+    )
     model.refine([1e6])
     assert model.is_complete
-    assert passes.count == 4
-    solution = np.linalg.solve(problem.matrix, -problem.linear)
+    assert budget.taken == 4
+    solution = np.linalg.solve(problem.matrix, problem.targets)
     np.testing.assert_allclose(model.solve(1e6).point, solution, rtol=1e-6)

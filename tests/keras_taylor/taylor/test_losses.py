@@ -1,22 +1,14 @@
 """Tests of Taylor losses against explicit Jacobians, and of their identities."""
 
-import importlib.util
-import pathlib
-
+import cases
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_taylor as kt
-from keras_taylor.derivatives import method
+from keras_taylor.derivatives.method import method_of
 from keras_taylor.weights.scopes import Scopes
-
-_spec = importlib.util.spec_from_file_location(
-    "cases", pathlib.Path(__file__).with_name("cases.py")
-)
-cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cases)
 
 pytestmark = pytest.mark.filterwarnings("ignore:The structure of")
 METHODS = {"residual_by_operators": "whole", "lstm": "reverse"}
@@ -25,21 +17,20 @@ MODEL_AND_LOSS = [
     *(("mlp", loss) for loss in cases.LOSSES if loss != "squared"),
     ("convnet", "categorical"),
     ("transformer", "categorical"),
-    ("softmax", None),
+    ("softmax", "categorical"),
 ]
 
 
 def _prepared(name, loss="squared", **options):
+    case = cases.make(name, loss, **options)
+    return (*case.arguments, case.reference)
+
+
+@pytest.mark.parametrize("name", cases.MODELS)
+def test_models_are_differentiated_the_way_they_can_be(name):
     model = cases.MODELS[name]()
-    expected = METHODS.get(name, "layerwise")
-    assert (
-        method.method_of(model, cases.data(model)[0].astype(model.inputs[0].dtype), True)
-        == expected
-    )
-    build, per_example = cases.ON_PROBABILITIES if loss is None else cases.LOSSES[loss]
-    model.compile(keras.optimizers.SGD(0.1), loss=build(**options))
-    x, y = cases.data(model)
-    return model, x, y, cases.comparator(model), cases.Reference(model, x, per_example)
+    x = cases.data(model)[0].astype(model.inputs[0].dtype)
+    assert method_of(model, x, training=True) == METHODS.get(name, "layerwise")
 
 
 @pytest.mark.usefixtures("float64")
@@ -53,13 +44,15 @@ def test_agrees_with_explicit_jacobians(name, loss):
     for layer, value in by_layer.items():
         expected = reference.loss(y, v, lambda i, s, layer=layer: s * (keys[i] == layer))
         np.testing.assert_allclose(value, expected, rtol=1e-8)
-        np.testing.assert_allclose(kt.taylor_loss(model, x, y, v, layer), expected, rtol=1e-8)
+        np.testing.assert_allclose(
+            kt.taylor_loss(model, x, y, v, f"layer:{layer}"), expected, rtol=1e-8
+        )
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", cases.MODELS)
 def test_units_agree_with_explicit_jacobians(name):
-    model, x, y, v, reference = _prepared(name, None if name == "softmax" else "squared")
+    model, x, y, v, reference = _prepared(name, "squared")
     keys = [w.path.rpartition("/")[0] for w in model.trainable_variables]
     for layer, values in kt.taylor_loss(model, x, y, v, "units").items():
         for unit, value in enumerate(values):
@@ -80,8 +73,15 @@ def test_reductions_and_sample_weights(reduction):
     expected = reference.loss(y, v, weights=weights, reduction="sum")
     divisor = {"sum": 1.0, "sum_over_batch_size": 4.0, "mean_with_sample_weight": weights.sum()}
     np.testing.assert_allclose(value, expected / divisor[reduction], rtol=1e-8)
-    units = kt.taylor_loss(model, x, y, v, "units", sample_weight=weights)
-    assert all(np.isfinite(values).all() for values in units.values())
+    keys = [w.path.rpartition("/")[0] for w in model.trainable_variables]
+    for layer, values in kt.taylor_loss(model, x, y, v, "units", sample_weight=weights).items():
+        for unit, value in enumerate(values):
+
+            def keep(index, move, layer=layer, unit=unit):
+                return move * (np.arange(move.shape[-1]) == unit) * (keys[index] == layer)
+
+            total = reference.loss(y, v, keep, weights=weights, reduction="sum")
+            np.testing.assert_allclose(value, total / divisor[reduction], rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "transformer", "lstm"])
@@ -95,7 +95,7 @@ def test_single_precision_is_close(name):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "softmax"])
 def test_graph_and_xla_equal_eager(name, jit_compile):
-    model, x, y, v, _ = _prepared(name, None if name == "softmax" else "squared")
+    model, x, y, v, _ = _prepared(name, "squared")
     x, y = tf.constant(x, "float32"), tf.constant(y, "float32")
 
     @tf.function(jit_compile=jit_compile)
@@ -103,10 +103,10 @@ def test_graph_and_xla_equal_eager(name, jit_compile):
         value, gradient = kt.taylor_loss_and_gradient(model, x, y, v)
         return value, gradient, kt.taylor_loss(model, x, y, v, "layers")
 
-    eager, slopes = kt.taylor_loss_and_gradient(model, x, y, v)
+    eager, gradients = kt.taylor_loss_and_gradient(model, x, y, v)
     value, gradient, layers = traced(x, y)
     np.testing.assert_allclose(value, eager, rtol=1e-5)
-    for one, other in zip(gradient, slopes, strict=True):
+    for one, other in zip(gradient, gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     for layer, value in kt.taylor_loss(model, x, y, v, "layers").items():
         np.testing.assert_allclose(layers[layer], value, rtol=1e-5)
@@ -140,7 +140,7 @@ class TestIdentities:
     """The identities that define a Taylor loss, for each model of the table."""
 
     def _prepared(self, name):
-        return _prepared(name, None if name == "softmax" else "categorical")
+        return _prepared(name, "categorical")
 
     def test_value_and_gradient_at_the_weights_are_those_of_training(self, name):
         model, x, y, _, _ = self._prepared(name)
@@ -162,7 +162,7 @@ class TestIdentities:
     def test_last_dense_layer_is_linear(self, name):
         model, x, y, v, _ = self._prepared(name)
         last = model.trainable_variables[-1].path.rpartition("/")[0]
-        found = kt.taylor_loss(model, x, y, v, last)
+        found = kt.taylor_loss(model, x, y, v, f"layer:{last}")
         for variable, value in zip(model.trainable_variables, v, strict=True):
             if variable.path.rpartition("/")[0] == last:
                 variable.assign(value)
@@ -208,38 +208,40 @@ def test_euler_identity_of_a_rectifier_network_without_biases():
         for factor in (0.0, 2.0):
             v = [w * factor if i == index else w for i, w in enumerate(weights)]
             expected = ((y - factor * reference.outputs) ** 2).mean()
-            np.testing.assert_allclose(kt.taylor_loss(model, x, y, v, layer), expected, rtol=1e-10)
+            np.testing.assert_allclose(
+                kt.taylor_loss(model, x, y, v, f"layer:{layer}"), expected, rtol=1e-10
+            )
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["smooth", "residual", "lstm", "softmax"])
 def test_gradient_and_curvature_are_derivatives(name):
-    model, x, y, v, _ = _prepared(name, None if name == "softmax" else "categorical")
+    model, x, y, v, _ = _prepared(name, "categorical")
     direction = cases.comparator(model, seed=7)
-    step = 1e-5
+    length = 1e-5
 
     def at(sign):
-        moved = [a + sign * step * d for a, d in zip(v, direction, strict=True)]
+        moved = [a + sign * length * d for a, d in zip(v, direction, strict=True)]
         return kt.taylor_loss_and_gradient(model, x, y, moved)
 
-    (above, slopes_above), (below, slopes_below) = at(1), at(-1)
+    (above, gradient_above), (below, gradient_below) = at(1), at(-1)
     _, gradient = kt.taylor_loss_and_gradient(model, x, y, v)
-    slope = sum(np.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
-    np.testing.assert_allclose((above - below) / (2 * step), slope, rtol=1e-6)
+    along = sum(np.vdot(g, d) for g, d in zip(gradient, direction, strict=True))
+    np.testing.assert_allclose((above - below) / (2 * length), along, rtol=1e-6)
     product = kt.taylor_curvature_product(model, x, y, v, direction)
     assert sum(np.vdot(p, d) for p, d in zip(product, direction, strict=True)) >= 0
-    for one, other, bent in zip(slopes_above, slopes_below, product, strict=True):
-        np.testing.assert_allclose((one - other) / (2 * step), bent, rtol=1e-5, atol=1e-8)
+    for one, other, expected in zip(gradient_above, gradient_below, product, strict=True):
+        np.testing.assert_allclose((one - other) / (2 * length), expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.usefixtures("float64")
 def test_gradient_of_a_layer_is_zero_outside():
     model, x, y, v, _ = _prepared("mlp")
     first = next(iter(Scopes(model.trainable_variables).layers))
-    _, gradient = kt.taylor_loss_and_gradient(model, x, y, v, first)
+    _, gradient = kt.taylor_loss_and_gradient(model, x, y, v, f"layer:{first}")
     assert np.abs(gradient[0]).max() > 0
     assert not np.any(gradient[2])
-    assert not np.any(kt.taylor_curvature_product(model, x, y, v, v, first)[3])
+    assert not np.any(kt.taylor_curvature_product(model, x, y, v, v, f"layer:{first}")[3])
 
 
 @pytest.mark.usefixtures("float64")
@@ -295,7 +297,7 @@ def test_identities_with_two_outputs():
     moves = zip(gradients, weights, v, strict=True)
     assert loss - at_v <= sum(np.vdot(g, w - c) for g, w, c in moves)
     last = [*weights[:2], *v[2:4], *weights[4:]]
-    linear = kt.taylor_loss(model, x, y, v, "a")
+    linear = kt.taylor_loss(model, x, y, v, "layer:a")
     for variable, array in zip(model.trainable_variables, last, strict=True):
         variable.assign(array)
     expected = model.compute_loss(x=x, y=y, y_pred=model(x, training=True))
@@ -317,11 +319,46 @@ def test_penalties_are_expanded():
     np.testing.assert_allclose(value, loss, rtol=1e-10)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8)
-    network = kt.taylor_loss(model, x, y, v)
-    by_unit = kt.taylor_loss(model, x, y, v, "units")
-    assert np.isfinite(network)
-    for layer, values in by_unit.items():
-        assert np.isfinite(values).all(), layer
+    at_weights = _penalty_and_gradient(x, *weights)
+    reference = cases.Reference(model, x, cases.LOSSES["squared"][1])
+    keys = [w.path.rpartition("/")[0] for w in model.trainable_variables]
+    expected = reference.loss(y, v) + _moved_penalty(*at_weights, weights, v)
+    np.testing.assert_allclose(kt.taylor_loss(model, x, y, v), expected, rtol=1e-7)
+    for layer, values in kt.taylor_loss(model, x, y, v, "units").items():
+        for unit, value in enumerate(values):
+
+            def keep(index, move, layer=layer, unit=unit):
+                return move * (np.arange(move.shape[-1]) == unit) * (keys[index] == layer)
+
+            at = [w + keep(i, a - w) for i, (a, w) in enumerate(zip(v, weights, strict=True))]
+            expected = reference.loss(y, v, keep) + _moved_penalty(*at_weights, weights, at)
+            np.testing.assert_allclose(value, expected, rtol=1e-7)
+
+
+def _penalty_and_gradient(x, kernel, bias, last, last_bias):
+    """Returns `0.3 sum kernel^2 + 0.1 mean over the batch of |f|`, and its gradient, in NumPy."""
+    hidden = np.tanh(x @ kernel + bias)
+    sign = np.sign(hidden @ last + last_bias) * 0.1 / len(x)
+    inner = (sign @ last.T) * (1 - hidden**2)
+    value = 0.3 * np.sum(kernel**2) + np.sum(sign * (hidden @ last + last_bias))
+    gradient = [0.6 * kernel + x.T @ inner, inner.sum(0), hidden.T @ sign, sign.sum(0)]
+    return value, gradient
+
+
+def _moved_penalty(value, gradient, weights, comparator):
+    moves = zip(gradient, weights, comparator, strict=True)
+    return value + sum(np.vdot(g, v - w) for g, w, v in moves)
+
+
+@pytest.mark.usefixtures("float64")
+def test_one_unit_is_that_of_all_units():
+    model, x, y, v, _ = _prepared("convnet")
+    for layer, values in kt.taylor_loss(model, x, y, v, "units").items():
+        one = kt.taylor_loss(model, x, y, v, f"unit:{layer}/1")
+        np.testing.assert_allclose(one, values[1], rtol=1e-12)
+        value, gradient = kt.taylor_loss_and_gradient(model, x, y, v, f"unit:{layer}/1")
+        np.testing.assert_allclose(value, values[1], rtol=1e-12)
+        assert not any(np.any(np.delete(np.asarray(g), 1, axis=-1)) for g in gradient)
 
 
 def test_nothing_is_changed():
@@ -385,7 +422,7 @@ class TestBadInput:
         model, x, y, v = prepared
         with pytest.raises(ValueError, match="unknown scope 'nope'.*network, layers, units.*dense"):
             kt.taylor_loss(model, x, y, v, "nope")
-        with pytest.raises(ValueError, match="unknown scope 'units'"):
+        with pytest.raises(ValueError, match="scope 'units' has several parts"):
             kt.taylor_loss_and_gradient(model, x, y, v, "units")
 
     def test_models(self, prepared):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, losses
 
-from keras_taylor.taylor.outputs import OutputLoss, is_convex
+from keras_taylor.taylor.outputs import OutputLoss, compiled_loss, ends_in_logits
 
 
 def _model(activation, loss, units=3):
@@ -17,8 +17,8 @@ def _model(activation, loss, units=3):
 
 def _expanded(model, y):
     outputs = model(np.random.default_rng(0).normal(size=(5, 4)))
-    output_loss = OutputLoss(model)
-    return output_loss, outputs, output_loss.points(y, outputs)
+    output_loss = OutputLoss.of(compiled_loss(model), y, outputs)
+    return output_loss, outputs, output_loss.points(outputs)
 
 
 LABELS = np.array([0, 1, 2, 1, 0])
@@ -64,8 +64,8 @@ def test_single_probability_with_flat_labels():
 def test_a_given_loss_goes_before_the_compiled_one():
     model = _model(None, "mse")
     outputs = model(np.ones((5, 4)))
-    output_loss = OutputLoss(model, "mae")
-    points = output_loss.points(np.zeros((5, 3)), outputs)
+    output_loss = OutputLoss.of(compiled_loss(model, "mae"), np.zeros((5, 3)), outputs)
+    points = output_loss.points(outputs)
     expected = np.abs(outputs).mean()
     np.testing.assert_allclose(output_loss(np.zeros((5, 3)), outputs, points), expected, rtol=1e-6)
 
@@ -78,24 +78,39 @@ def test_loss_trackers_of_single_outputs_are_left_alone():
     x, y = np.ones((5, 4)), [np.ones((5, 2)), np.ones((5, 1))]
     model.evaluate(x, y, verbose=0)
     before = [variable.numpy() for metric in model.metrics for variable in metric.variables]
-    output_loss, found = OutputLoss(model), model(x)
-    output_loss(y, found, output_loss.points(y, found))
+    found = model(x)
+    output_loss = OutputLoss.of(compiled_loss(model), y, found)
+    output_loss(y, found, output_loss.points(found))
     after = [variable.numpy() for metric in model.metrics for variable in metric.variables]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_known_to_be_convex():
-    assert is_convex(losses.Poisson())
-    assert is_convex(losses.CategoricalHinge())
-    assert not is_convex(losses.CosineSimilarity())
-    assert not is_convex(losses.CategoricalFocalCrossentropy())
-    mine = losses.CosineSimilarity()
-    mine.convex_in_output = True
-    assert is_convex(mine)
-
-
 def test_no_loss():
     model = _model(None, loss=None)
     with pytest.raises(ValueError, match="without a loss"):
-        OutputLoss(model)
+        compiled_loss(model)
+
+
+def test_an_output_is_made_again_from_its_point():
+    model = _model("softmax", "sparse_categorical_crossentropy")
+    output_loss, outputs, (point,) = _expanded(model, LABELS)
+    assert ends_in_logits(outputs)
+    again = output_loss.output_at(point, from_logits=True)
+    np.testing.assert_allclose(again, outputs, rtol=1e-6)
+    assert output_loss.output_at(point, from_logits=False) is point
+
+
+def test_losses_of_single_outputs_are_replaced_with_their_weights():
+    inputs = keras.Input((4,))
+    outputs = {"a": layers.Dense(2, name="a")(inputs), "b": layers.Dense(1, name="b")(inputs)}
+    model = keras.Model(inputs, outputs)
+    model.compile(loss={"a": "mse", "b": "mae"}, loss_weights={"a": 2.0, "b": 0.5})
+    x, y = np.ones((5, 4)), {"a": np.ones((5, 2)), "b": np.zeros((5, 1))}
+    found = model(x)
+    output_loss = OutputLoss.of(compiled_loss(model), y, found)
+    replaced = output_loss.replaced(lambda loss: losses.MeanSquaredError(), y, found)
+    points = [np.asarray(point) for point in replaced.points(found)]
+    expected = 2.0 * np.mean((points[0] - 1) ** 2) + 0.5 * np.mean(points[1] ** 2)
+    np.testing.assert_allclose(replaced(y, found, points), expected, rtol=1e-6)
+    assert [type(loss).__name__ for loss in output_loss.losses] != ["MeanSquaredError"] * 2

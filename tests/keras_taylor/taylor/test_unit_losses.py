@@ -1,4 +1,4 @@
-"""Tests of the ways to the losses of all units; that they are right is in test_taylor_loss."""
+"""Tests of the ways to the losses of all units; that they are right is in test_losses."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_many_outputs_take_the_other_way_to_the_same(prepared, monkeypatch):
     calls = []
     original = unit_losses._unit_by_unit
     monkeypatch.setattr(
-        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[2]) or original(*args)
+        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[3]) or original(*args)
     )
     expected = kt.taylor_loss(*prepared, scope="units")
     assert not calls
@@ -49,7 +49,7 @@ def test_batch_normalization_mixes_examples_in_training_only(prepared, monkeypat
     calls = []
     original = unit_losses._unit_by_unit
     monkeypatch.setattr(
-        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[2]) or original(*args)
+        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[3]) or original(*args)
     )
     inputs = keras.Input((4,))
     hidden = layers.BatchNormalization(name="norm")(layers.Dense(3, name="first")(inputs))

@@ -6,20 +6,23 @@ from keras import ops
 
 from keras_taylor import backend
 from keras_taylor.derivatives.method import method_of
-from keras_taylor.models import comparators, taylor_step
+from keras_taylor.models import comparators
+from keras_taylor.taylor.batch import Batch, loss_at
+from keras_taylor.taylor.outputs import compiled_loss
 from keras_taylor.tracking.linear_regret import average
+from keras_taylor.weights.scopes import Scopes
 
 
-class State(keras.layers.Layer):
-    """Saves and loads what a TaylorModel keeps beside its weights."""
+class SavedTracking(keras.layers.Layer):
+    """Saves and loads a `ComparatorTracking` with the model, as a part of its own."""
 
-    def __init__(self, taylor):
+    def __init__(self, tracking):
         super().__init__(name="taylor_state")
-        object.__setattr__(self, "_taylor", taylor)
+        object.__setattr__(self, "_tracking", tracking)
 
     def kept_variables(self):
         """Returns the variables that are kept beside the model's weights."""
-        return self._taylor.variables()
+        return self._tracking.variables()
 
     def save_own_variables(self, store):
         for index, variable in enumerate(self.kept_variables()):
@@ -28,18 +31,25 @@ class State(keras.layers.Layer):
     def load_own_variables(self, store):
         # A plain model's file has nothing to load.
         if len(store.keys()):
-            self._taylor.load([store[str(index)] for index in range(len(store.keys()))])
+            self._tracking.load([store[str(index)] for index in range(len(store.keys()))])
 
 
-class Taylor:
-    """What a TaylorModel keeps beside its weights; no attribute of Keras' tracking."""
+class ComparatorTracking:
+    """The Taylor losses of a model at its comparators, over the rounds of training.
+
+    Keras does not track it as an attribute of the model, so that the model has the weights of the
+    plain one and no others.
+
+    Args:
+        model: A `keras_taylor.TaylorModel`.
+        comparator: As of the model.
+    """
 
     def __init__(self, model, comparator):
-        self.current = None
         self._comparator = comparator
         self._tracked = _paths(model)
         self._comparators = comparators.made(comparator, model.trainable_variables)
-        self._count = keras.Variable(0, dtype="int64", trainable=False, name="rounds")
+        self._rounds = keras.Variable(0, dtype="int64", trainable=False, name="rounds")
         # Sum and number of the Taylor losses that are finite, a row for each comparator: few
         # operations, which on small models cost more than the arithmetic.
         self._sums = keras.Variable(
@@ -60,7 +70,7 @@ class Taylor:
     def variables(self):
         """Returns what has to be saved so that training goes on as if it had not stopped."""
         kept = [v for comparator in self._comparators.values() for v in comparator.variables]
-        return [self._count, self._sums, *kept]
+        return [self._rounds, self._sums, *kept]
 
     def load(self, arrays):
         """Takes what `variables` held when the model was saved."""
@@ -76,10 +86,10 @@ class Taylor:
             comparator.is_loaded = True
 
     def restart(self, model):
-        """Forgets all rounds and starts from the present weights."""
-        for variable in (self._count, self._sums):
+        """Forgets all rounds and takes the present weights as the first ones."""
+        for variable in (self._rounds, self._sums):
             variable.assign(ops.zeros_like(variable))
-        self.start(model)
+        self.begin(model)
 
     def average(self, name):
         """Returns the mean Taylor loss at a comparator over the rounds; NaN without any."""
@@ -88,25 +98,25 @@ class Taylor:
             raise ValueError(
                 f"unknown comparator {name!r}: expected one of {', '.join(map(repr, names))}"
             )
-        total, count = ops.unstack(ops.convert_to_tensor(self._sums)[names.index(name)])
-        return average(total, count)
+        total, finite = ops.unstack(ops.convert_to_tensor(self._sums)[names.index(name)])
+        return average(total, finite)
 
     def config(self):
         """Returns the comparators as `keras_taylor.models.comparators.made` takes them."""
         configs = {name: kept.config() for name, kept in self._comparators.items()}
         return configs[""] if list(configs) == [""] else configs
 
-    def start(self, model):
+    def begin(self, model):
         """Lets the comparators take the weights of the first round, if none has run yet."""
         if self._tracked != _paths(model):
             self._thaw(model)
-        if int(self._count) == 0:
+        if int(self._rounds) == 0:
             for comparator in self._comparators.values():
-                comparator.start(model.trainable_variables)
+                comparator.begin(model.trainable_variables)
 
     def _thaw(self, model):
         """Follows a model whose layers were frozen or thawed before the first round."""
-        if int(self._count):
+        if int(self._rounds):
             raise ValueError(
                 f"the trainable weights of model {model.name!r} changed after its first round: "
                 "make a new TaylorModel of it"
@@ -114,27 +124,49 @@ class Taylor:
         self._comparators = comparators.made(self._comparator, model.trainable_variables)
         self._tracked = _paths(model)
 
-    def step(self, model, x, y):
-        """Returns a step towards the comparators of this round."""
-        method = method_of(model, x, training=True, in_variables=True)
+    def directions(self, model):
+        """Returns `V - W^n` for each comparator V, and counts the round."""
         weights = backend.snapshot(model.trainable_variables)
-        parts = []
+        found = []
         for comparator in self._comparators.values():
-            targets = comparator.at(weights, self._count)
-            parts.append([v - w for v, w in zip(targets, weights, strict=True)])
-        self._count.assign_add(1)
-        return taylor_step.Step(model, method, parts, x, y)
+            targets = comparator.at(weights, self._rounds)
+            found.append([v - w for v, w in zip(targets, weights, strict=True)])
+        self._rounds.assign_add(1)
+        return found
 
-    def update(self, step, x, y, sample_weight):
-        """Adds the Taylor losses of a step that has run to the metrics."""
-        examples = ops.shape(keras.tree.flatten(x)[0])[0]
-        values = [ops.cast(v, step.loss.dtype) for v in step.taylor_losses(y, sample_weight)]
+    def add(self, batch, expanded, loss):
+        """Adds the Taylor losses of a round to sums and metrics.
+
+        Args:
+            batch: The round's `keras_taylor.taylor.batch.Batch`.
+            expanded: The model, expanded along `directions`.
+            loss: The training loss of the round.
+        """
+        examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
+        numbers = range(len(self._comparators))
+        values = [ops.cast(loss_at(batch, expanded, number), loss.dtype) for number in numbers]
         rows = [ops.stack([value, ops.ones_like(value)]) for value in values]
         rows = ops.where(ops.isfinite(ops.stack(values))[:, None], ops.stack(rows), 0.0)
         self._sums.assign_add(ops.cast(rows, "float64"))
-        for (loss, regret), value in zip(self._metrics.values(), values, strict=True):
-            loss.update_state(value, examples)
-            regret.update_state(step.loss - value, examples)
+        for (taylor_loss, regret), value in zip(self._metrics.values(), values, strict=True):
+            taylor_loss.update_state(value, examples)
+            regret.update_state(loss - value, examples)
+
+
+def training_batch(model, x, y, sample_weight):
+    """Returns the `Batch` of a training step, at the values of the model's variables."""
+    return Batch(
+        model=model,
+        x=x,
+        y=y,
+        sample_weight=sample_weight,
+        compiled=compiled_loss(model),
+        training=True,
+        method=method_of(model, x, training=True, in_variables=True),
+        scopes=Scopes(model.trainable_variables),
+        weights=[variable.value for variable in model.trainable_variables],
+        state=None,
+    )
 
 
 class EpochMean(keras.metrics.Mean):

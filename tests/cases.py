@@ -1,9 +1,19 @@
-"""Models, losses and an independent reference of Taylor losses: explicit Jacobians and NumPy."""
+"""Models, losses, batches and recordings that any test takes, and independent references of them.
+
+The references are float64: explicit Jacobians and NumPy for Taylor losses, closed forms and
+matrices for objectives.
+"""
+
+import dataclasses
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+
+from keras_taylor.optimum import ball
+from keras_taylor.optimum.objective import SmoothObjective
+from keras_taylor.optimum.passes import Budget, Passes
 
 EXAMPLES = 4
 
@@ -151,6 +161,42 @@ ON_PROBABILITIES = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A compiled model with a batch, a comparator near its weights, and the reference for them."""
+
+    model: keras.Model
+    x: np.ndarray
+    y: np.ndarray
+    comparator: list
+    reference: "Reference"
+
+    @property
+    def arguments(self):
+        """The first arguments of Taylor losses."""
+        return self.model, self.x, self.y, self.comparator
+
+    @property
+    def weights(self):
+        """The present trainable weights, as arrays."""
+        return [variable.numpy() for variable in self.model.trainable_variables]
+
+    @property
+    def keys(self):
+        """The layer's key of each weight."""
+        return [v.path.rpartition("/")[0] for v in self.model.trainable_variables]
+
+
+def make(model, loss="squared", **options):
+    """Returns the case of a model of `MODELS` and a loss of `LOSSES` (on logits for a softmax)."""
+    keras.utils.set_random_seed(0)
+    built = MODELS[model]()
+    build, per_example = ON_PROBABILITIES if model == "softmax" else LOSSES[loss]
+    built.compile(keras.optimizers.SGD(0.1), loss=build(**options))
+    x, y = data(built)
+    return Case(built, x, y, comparator(built), Reference(built, x, per_example))
+
+
 class Reference:
     """Outputs and explicit Jacobians of a model on a batch, by reverse mode; NumPy from there."""
 
@@ -177,14 +223,62 @@ class Reference:
         ]
         self.jacobians = jacobians
 
-    def loss(self, y, comparator, keep=lambda index, step: step, weights=None, reduction="mean"):
+    def loss(self, y, comparator, keep=lambda index, move: move, weights=None, reduction="mean"):
         """Returns the Taylor loss with `V - W` cut down to a part by `keep`."""
         moved = self.outputs.copy()
         for index, (jacobian, v, w) in enumerate(
             zip(self.jacobians, comparator, self._weights, strict=True)
         ):
-            step = keep(index, v - w)
-            moved += np.tensordot(jacobian, step, axes=step.ndim)
+            move = keep(index, v - w)
+            moved += np.tensordot(jacobian, move, axes=move.ndim)
         losses = self._per_example(y, moved)
         losses = losses if weights is None else losses * weights
         return losses.sum() if reduction == "sum" else losses.mean()
+
+
+class Squares(SmoothObjective):
+    """Mean of squared residuals of a linear map."""
+
+    is_quadratic = True
+
+    def __init__(self, matrix, targets):
+        self.matrix, self.targets = matrix, targets
+
+    def over_first(self, horizon):
+        return type(self)(self.matrix[:horizon], self.targets[:horizon])
+
+    def minimize(self, budget, center, radii, tolerance, warm_start):
+        passes = Passes(self, budget)
+        return ball.minimize(passes, center, radii, tolerance, self.is_quadratic, warm_start)
+
+    def losses(self, point):
+        return (self.matrix @ point - self.targets) ** 2
+
+    def value_and_gradient(self, point):
+        error = self.matrix @ point - self.targets
+        return error @ error / len(error), 2 * self.matrix.T @ error / len(error)
+
+    def curvature_product(self, point, vector):
+        return 2 * self.matrix.T @ (self.matrix @ vector) / len(self.targets)
+
+
+class Logistic(Squares):
+    """Mean of logistic losses of a linear map."""
+
+    is_quadratic = False
+
+    def value_and_gradient(self, point):
+        f, labels = self.matrix @ point, self.targets > 0
+        error = 1 / (1 + np.exp(-f)) - labels
+        return np.mean(np.logaddexp(0, f) - labels * f), self.matrix.T @ error / len(f)
+
+    def curvature_product(self, point, vector):
+        q = 1 / (1 + np.exp(-self.matrix @ point))
+        return self.matrix.T @ (q * (1 - q) * (self.matrix @ vector)) / len(q)
+
+
+def solved(objective, center, radii, tolerance, most=None, warm_start=None):
+    """Returns the intervals of an objective over balls, and the budget that was spent."""
+    budget = Budget(most)
+    point = center if warm_start is None else warm_start
+    return objective.minimize(budget, center, radii, tolerance, point), budget

@@ -1,0 +1,65 @@
+"""What the solver needs to know of F, the average Taylor loss of one part over recorded rounds."""
+
+import abc
+
+
+class Objective(abc.ABC):
+    """`F(V) = (1/N) sum over n <= N of L_s^n(V)`, convex in one part's weights V; abstract.
+
+    Points and vectors are float64 NumPy vectors of the part's weights (see
+    `keras_taylor.weights.parts.Part`). Each method but `over_first` takes one pass over the N
+    rounds. An objective is immutable: `over_first` returns another one.
+
+    Attributes:
+        part: The `Part` s.
+        horizon: N, the number of rounds that F is over, from the first on.
+    """
+
+    @abc.abstractmethod
+    def over_first(self, horizon):
+        """Returns the same objective over the first `horizon` rounds."""
+
+    @abc.abstractmethod
+    def value_and_gradient(self, point):
+        """Returns F, in units of the loss, and its gradient at a point."""
+
+    @abc.abstractmethod
+    def losses(self, point):
+        """Returns the Taylor loss of each of the N rounds at a point, `(N,)`."""
+
+    @abc.abstractmethod
+    def minimize(self, budget, center, radii, tolerance, warm_start):
+        """Minimises F over balls about the same centre.
+
+        Args:
+            budget: The `keras_taylor.optimum.passes.Budget` that passes are taken from.
+            center: The centre c, a point.
+            radii: The radii R.
+            tolerance: The gap to reach, relative to the value.
+            warm_start: A point to start from.
+
+        Returns:
+            A `keras_taylor.optimum.ball.Interval` for each radius, valid whether the tolerance is
+            reached or the budget is used up.
+        """
+
+
+class SmoothObjective(Objective):
+    """An objective with second derivatives, which Newton steps minimise; abstract.
+
+    Attributes:
+        preconditioner: A function from a residual and a positive shift to a direction, roughly
+            `(curvature + shift)^-1 residual`, or `None` where there is none (yet).
+        can_prepare: Whether `prepare` can make a preconditioner.
+    """
+
+    preconditioner = None
+    can_prepare = False
+
+    @abc.abstractmethod
+    def curvature_product(self, point, vector):
+        """Returns the Hessian of F at a point times a vector."""
+
+    def prepare(self):
+        """Makes the preconditioner, by one pass, for solves that take many of them."""
+        raise NotImplementedError(f"{type(self).__name__} has no preconditioner")

@@ -1,0 +1,105 @@
+"""The recorded rounds of a run, as every solve over them reads them."""
+
+import math
+
+import numpy as np
+
+from keras_taylor.taylor.batch import batch_of, expand
+from keras_taylor.taylor.outputs import compiled_loss, ends_in_logits
+from keras_taylor.weights.scopes import Scopes
+
+# Rounds up to this size together are kept in memory rather than read again in each pass.
+CACHED_BYTES = 2**31
+
+
+class Rounds:
+    """A trajectory with what is the same for all parts: first weights, distances, losses.
+
+    Args:
+        trajectory: A `keras_taylor.Trajectory`.
+        model: A compiled model like the one that was recorded.
+        loss: A Keras loss; `None` for the compiled one.
+
+    Attributes:
+        scopes: The `Scopes` of the trainable weights.
+        dataset: A `tf.data.Dataset` of the rounds, see `keras_taylor.Trajectory.dataset`.
+        first: The first recorded weights `W^1`, float64 arrays.
+        loss: The `keras_taylor.taylor.outputs.OutputLoss`.
+        from_logits: Whether the model's only or first output is an activation of logits.
+
+    Raises:
+        ValueError: if there are no rounds, or the trajectory is of another model or damaged.
+    """
+
+    def __init__(self, trajectory, model, loss=None):
+        if not len(trajectory):
+            raise ValueError(f"trajectory {trajectory.path} has no rounds")
+        trajectory.check_model(model)
+        self.trajectory, self.model = trajectory, model
+        self._compiled = compiled_loss(model, loss)
+        self.scopes = Scopes(model.trainable_variables)
+        self.dataset = trajectory.dataset()
+        size = sum(file.stat().st_size for file in trajectory.path.glob("*.tfrecord"))
+        if size <= CACHED_BYTES:
+            self.dataset = self.dataset.cache()
+        self._remembered = None, None
+        with trajectory.damage_told():
+            self._read()
+
+    def _read(self):
+        # Whole, before anybody reads a part: a cache is only valid once it was read to its end.
+        self.first, losses, squares = None, [], []
+        for tensors in self.dataset:
+            weights, _, _, _, _, loss = self.trajectory.unpack(tensors)
+            weights = [w.numpy().astype("float64") for w in weights]
+            if self.first is None:
+                self.first = weights
+                self._first_batch = self.batch(tensors)
+                expanded = expand(self._first_batch)
+                self.loss, self._first_outputs = expanded.loss, expanded.outputs
+                self.from_logits = ends_in_logits(expanded.outputs)
+            moves = [(w - f) ** 2 for w, f in zip(weights, self.first, strict=True)]
+            squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
+            losses.append(float(loss))
+        self._losses, self._squares = losses, np.asarray(squares)
+
+    def __len__(self):
+        return len(self._losses)
+
+    def losses(self, horizon=None):
+        """Returns the recorded losses of the first rounds (of all, by default)."""
+        return np.asarray(self._losses[:horizon])
+
+    def average_loss(self, horizon=None):
+        """Returns the mean of the recorded losses of the first rounds (of all, by default)."""
+        losses = self._losses[:horizon]
+        return math.fsum(losses) / len(losses)
+
+    def travelled(self, part, horizon=None):
+        """Returns the largest distance of a `Part` from the first weights within some rounds."""
+        units = list(part.units)
+        return float(np.sqrt(self._squares[:horizon, units].sum(axis=1).max()))
+
+    def replaced_loss(self, function):
+        """Returns the loss as Keras compiles it, with `function(loss)` for each output's loss."""
+        replaced = self.loss.replaced(function, self._first_batch.y, self._first_outputs)
+        return replaced.compiled
+
+    def remember(self, key, make):
+        """Returns `make()`, made once for the latest key: what is large and asked for in a row."""
+        if self._remembered[0] != key:
+            self._remembered = None, None
+            self._remembered = key, make()
+        return self._remembered[1]
+
+    def batch(self, tensors, compiled=None):
+        """Returns the `Batch` of a round, in a graph.
+
+        Args:
+            tensors: A round's flat tuple of tensors from `dataset`.
+            compiled: A loss as Keras compiles it; by default that of the rounds.
+        """
+        weights, state, x, y, sample_weight, _ = self.trajectory.unpack(tensors)
+        loss = self._compiled if compiled is None else compiled
+        options = {"weights": list(weights), "state": list(state)}
+        return batch_of(self.model, x, y, sample_weight, loss, **options)
