@@ -60,5 +60,5 @@ def test_rounds_of_a_recording_are_counted(tmp_path):
 
 @pytest.mark.parametrize("every", ["batch", 0, -1, 1.5, None, True])
 def test_bad_every(every):
-    with pytest.raises(ValueError, match="every must be 'epoch' or a positive number, received"):
+    with pytest.raises(ValueError, match="every must be 'epoch' or a positive integer, received"):
         Cadence(every)
