@@ -222,7 +222,7 @@ def test_values_may_have_further_axes():
 
 def test_layer_units_are_numbered_in_order():
     scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, name="b"))
-    assert (scopes.layer_units("a"), scopes.layer_units("b")) == (range(0, 4), range(4, 6))
+    assert (scopes.layer_units("a"), scopes.layer_units("b")) == (range(4), range(4, 6))
     with pytest.raises(ValueError, match="unknown layer 'c'"):
         scopes.layer_units("c")
 
