@@ -105,13 +105,10 @@ def test_mixed_precision_under_a_loss_scale(training, mode):
     tracker = _assert_same(training, OPTIMIZERS["adam"], **mode)
     assert int(tracker.steps) == 12
     inner = training.recorded(OPTIMIZERS["adam"]())
-    # The same rounds without a loss scale; half precision leaves about three digits.
-    outer = keras.mixed_precision.LossScaleOptimizer(inner)
-    _weights(training, outer, run_eagerly=True)
-    scale = float(outer.initial_scale)
-    kept = [(w, [g / scale for g in gradients]) for w, gradients in inner.kept]
-    expected = training.linear_regret(kept, training.flat)
-    np.testing.assert_allclose(tracker.linear_regret(), expected, rtol=0.02)
+    # Around it, `compile` puts the same LossScaleOptimizer, which takes the scale off.
+    _weights(training, inner, run_eagerly=True)
+    expected = training.linear_regret(inner.kept, training.flat)
+    np.testing.assert_allclose(tracker.linear_regret(), expected, rtol=1e-3)
     assert np.isnan(tracker.average_loss)
     assert np.isnan(tracker.optimum_lower_bound())
 
