@@ -1,4 +1,4 @@
-"""What Keras has no public name for: replicas, sparse gradients, graphs. TensorFlow only."""
+"""Functions that Keras does not offer: replicas, sparse gradients, graphs. TensorFlow only."""
 
 import tensorflow as tf
 from keras.src.utils.rng_utils import get_random_seed
@@ -6,24 +6,24 @@ from keras.src.utils.rng_utils import get_random_seed
 
 def global_seed():
     """Returns the seed that `keras.utils.set_random_seed` set, or `None`."""
-    # Keras keeps it, but has no public name to read it.
+    # Keras has no public function that reads it.
     return get_random_seed()
 
 
 def densify(gradient):
-    """Returns a gradient as a tensor; those of embeddings come as `tf.IndexedSlices`."""
+    """Returns a gradient as a dense tensor; embeddings give `tf.IndexedSlices`."""
     return tf.convert_to_tensor(gradient)
 
 
 def snapshot(variables):
-    """Returns the present values of Keras variables, which later assignments do not change."""
+    """Returns the present values of Keras variables; later assignments do not change them."""
     return [tf.identity(variable.value) for variable in variables]
 
 
 def sum_over_replicas(tensors):
-    """Returns the sums of tensors over all replicas; the tensors themselves where there is one.
+    """Returns the sums of tensors over all replicas; with one replica, the same tensors.
 
-    Under `tf.distribute` each replica holds the gradient of its share of the loss.
+    Under `tf.distribute`, each replica holds the gradient of its share of the loss.
     """
     if replica_count() == 1:
         return tensors
@@ -31,13 +31,13 @@ def sum_over_replicas(tensors):
 
 
 def replica_count():
-    """Returns how many replicas run the present step."""
+    """Returns the number of replicas that run the present step."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def is_reachable(tensor):
-    """Tells whether a tensor can be used where we are, which one of another graph cannot."""
+    """Returns whether the present code can use a tensor: it is eager or from this graph."""
     if not tf.is_symbolic_tensor(tensor):
         return True
     graph = tf.compat.v1.get_default_graph()
@@ -47,14 +47,14 @@ def is_reachable(tensor):
 
 
 def observable(tensor):
-    """Returns a tensor equal to the given one, reading which leaves a graph's rewrites alone.
+    """Returns a tensor with the same value that can be read without changing the training.
 
-    Where a sum or product has one reader only, TensorFlow and XLA may multiply its factors in
-    another order or fuse it into what reads it, so that a second reader would change the last bit
-    of what the first one gets: plain SGD came out different with a gradient that ends in a product
-    (the gamma of BatchNormalization), RMSprop under XLA with one that ends in a sum (a kernel with
-    a regulariser). These are therefore made again for the second reader, in float64, since the
-    same operation would be merged with the original.
+    If a sum or product has only one reader, TensorFlow and XLA may change the order of its factors
+    or fuse it with the reader. A second reader prevents that and so changes the last bit of what
+    the first one gets. This was seen with plain SGD for a gradient that ends in a product (the
+    gamma of BatchNormalization), and with RMSprop under XLA for a gradient that ends in a sum (a
+    kernel with a regulariser). So this function computes such a tensor a second time, in float64,
+    because TensorFlow would merge a repetition of the same operation with the original.
     """
     if not _is_unread(tensor, readers=0):
         return tensor

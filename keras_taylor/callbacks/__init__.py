@@ -1,4 +1,4 @@
-"""Keras callbacks that look at a run while it goes on."""
+"""Keras callbacks that look at a run while it trains."""
 
 from keras_taylor.callbacks.activation_recorder import ActivationRecorder
 from keras_taylor.callbacks.regret_summaries import RegretSummaries

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_taylor.callbacks.cadence import Cadence
 from keras_taylor.exploration import snapshots
+from keras_taylor.weights.arguments import is_whole
 
 MEASURES = (
     "activation_hamming",
@@ -22,35 +23,43 @@ MEASURES = (
 class ActivationRecorder(Cadence):
     """Takes snapshots of the activation configurations of a probe, and logs how they change.
 
-    The first snapshot is taken when training begins, the others after each epoch, or after every
-    so many rounds. Logged into the history at the end of an epoch, as of the latest snapshot:
+    The activation configuration of an input is the bit of every rectifier (on or off) and the
+    winner of every max-pooling window. The first snapshot is taken when training begins, the
+    others after each epoch, or after a number of rounds. At the end of each epoch, the measures
+    of the latest snapshot go into the history:
 
-    - `activation_hamming`: share of rectifiers and pooling windows, over all examples of the
-      probe, that differ from the snapshot before.
-    - `nearest_hamming`: the least such share to any earlier snapshot that is kept: how far from
-      everything seen.
-    - `distinct_configurations`: number of different configurations of single examples, in all
-      snapshots so far.
-    - `dead_units`, `always_on_units`: shares of rectifier units that are off, or on, for all
-      examples and places. NaN where only pooling has kinks.
-    - `switches_per_unit`: the sum of `activation_hamming` so far: how often an average rectifier or
-      window has switched for an average example.
+    - `activation_hamming`: the share of bits and winners, over all examples of the probe, that
+      differ from the previous snapshot; from 0 to 1.
+    - `nearest_hamming`: the least such share to any earlier snapshot in memory. It says how far
+      the run is from all that it has visited.
+    - `distinct_configurations`: the number of different configurations that single examples had,
+      over all snapshots so far.
+    - `dead_units`, `always_on_units`: the shares of rectifier units that are off, or on, for all
+      examples and places; from 0 to 1. NaN for a model whose only kinks are in pooling.
+    - `switches_per_unit`: the sum of `activation_hamming` over all snapshots so far: how many
+      times an average bit or winner of an average example was seen to differ.
 
-    With one snapshot only, the first two are NaN.
+    With one snapshot, the first two are NaN.
 
     Args:
-        probe_x: Inputs, fixed for the whole run: arrays in the structure that the model takes. A
-            thousand examples cost about one forward pass a snapshot.
-        every: `"epoch"`, or a number of rounds.
-        max_snapshots: The most snapshots that stay in memory, for `nearest_hamming` and
-            `to_npz`; `None` for all.
-        log_dir: A directory to write scalars and a histogram of each layer's unit frequencies to,
-            for TensorBoard.
+        probe_x: The probe: inputs that stay the same for the whole run, arrays `(examples, ...)`
+            in the structure that the model takes. A snapshot costs about one forward pass.
+        every: `"epoch"`, or k for a snapshot after rounds k, 2k, 3k, ...
+        max_snapshots: The largest number of snapshots in memory, for `nearest_hamming` and
+            `to_npz`; the oldest are dropped. `None` for all.
+        log_dir: A directory for TensorBoard: scalars of the measures and, for each layer, a
+            histogram of how often its units are on. `None` to write nothing.
+
+    Attributes:
+        snapshots: The snapshots in memory, a list of `keras_taylor.exploration.Snapshot`.
+        steps: The number of rounds before each snapshot, a list of integers.
+        measures: `{measure: [value, ...]}`, with a value for each snapshot.
 
     Raises:
-        ValueError: if `every` or `max_snapshots` is not a positive integer; in `fit`, if the probe
-            has no examples or other shapes than the model takes, the model has no rectifier that
-            can be seen, or is another one than in an earlier `fit`.
+        ValueError: if `every` is neither `"epoch"` nor a positive integer, or `max_snapshots` is
+            neither `None` nor a positive integer. In `fit`: if the probe has no examples or its
+            shapes do not fit the model, if no rectifier is found in the model, or if the model is
+            another one than in an earlier `fit`.
 
     Example:
 
@@ -60,11 +69,14 @@ class ActivationRecorder(Cadence):
     >>> history = model.fit(np.eye(4), np.ones((4, 8)), epochs=2, verbose=0, callbacks=[recorder])
     >>> len(history.history["activation_hamming"]), recorder.steps
     (2, [0, 1, 2])
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
+    idea; the measures are a reconstruction.
     """
 
     def __init__(self, probe_x, every="epoch", max_snapshots=None, log_dir=None):
         super().__init__(every)
-        if max_snapshots is not None and not (isinstance(max_snapshots, int) and max_snapshots > 0):
+        if max_snapshots is not None and not (is_whole(max_snapshots) and max_snapshots > 0):
             raise ValueError(
                 f"max_snapshots must be a positive integer or None, received {max_snapshots!r}"
             )
@@ -96,25 +108,35 @@ class ActivationRecorder(Cadence):
             self._writer.flush()
 
     def latest(self):
-        """Returns the measures of the latest snapshot."""
+        """Returns the measures of the latest snapshot, `{measure: number}`.
+
+        Raises:
+            IndexError: if there is no snapshot yet.
+        """
         return {name: values[-1] for name, values in self.measures.items()}
 
     def take(self, logs=None):
-        """Takes a snapshot of the present weights, as is done in `fit` by itself."""
+        """Takes a snapshot of the present weights and adds its measures.
+
+        `fit` calls it; call it yourself for a snapshot at another moment after training began.
+
+        Args:
+            logs: Not used.
+        """
         snapshot = self._probe.snapshot()
         self._digests |= snapshots.digests(snapshot)
         frequency = snapshots.unit_frequency(snapshot)
-        moved = math.nan
+        share = math.nan
         if self.snapshots:
-            moved = snapshots.hamming_share(snapshot, self.snapshots[-1])
+            share = snapshots.hamming_share(snapshot, self.snapshots[-1])
         switches = self.measures["switches_per_unit"]
         found = (
-            moved,
+            share,
             snapshots.nearest_share(snapshot, self.snapshots),
             len(self._digests),
             snapshots.dead_share(frequency),
             snapshots.always_on_share(frequency),
-            (switches[-1] if switches else 0.0) + (moved if self.snapshots else 0.0),
+            (switches[-1] if switches else 0.0) + (share if self.snapshots else 0.0),
         )
         for name, value in zip(MEASURES, found, strict=True):
             self.measures[name].append(value)
@@ -123,11 +145,34 @@ class ActivationRecorder(Cadence):
             self._write(frequency)
 
     def to_npz(self, path):
-        """Writes steps, measures and the snapshots that are kept, packed, to a file.
+        """Writes the measures and the snapshots in memory to a file, for `numpy.load`.
 
-        `steps` and each measure have an entry a snapshot; `kept_steps` names the snapshots whose
-        bits are in `bits/<layer>`: `(snapshots, planes, examples, bytes)`, as `numpy.packbits`
-        packs them, with `shape/<layer>` the shape of an example's elements.
+        The file has these arrays:
+
+        - `steps`: the number of rounds before each snapshot, `(snapshots,)`;
+        - one array for each measure, under its name, `(snapshots,)`;
+        - `kept_steps`: the `steps` of the snapshots in memory, `(kept,)`;
+        - `bits/<layer>`: their bits as bytes, `(kept, planes, examples, bytes)`, packed as by
+          `numpy.packbits`; see `keras_taylor.exploration.Bits`;
+        - `shape/<layer>`: the shape of the elements of an example.
+
+        Args:
+            path: The file, with the ending `.npz`.
+
+        Raises:
+            OSError: if the file cannot be written.
+
+        Example:
+
+        >>> import tempfile
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="relu")])
+        >>> model.compile(loss="mse")
+        >>> recorder = ActivationRecorder(np.eye(4))
+        >>> history = model.fit(np.eye(4), np.eye(4), verbose=0, callbacks=[recorder])
+        >>> path = tempfile.mkdtemp() + "/run.npz"
+        >>> recorder.to_npz(path)
+        >>> np.load(path)["bits/relu"].shape
+        (2, 1, 4, 8)
         """
         layers = self.snapshots[0].layers if self.snapshots else {}
         arrays = {"steps": self.steps, "kept_steps": self._kept_steps, **self.measures}

@@ -1,4 +1,4 @@
-"""A callback that shows regret and the bound of the optimum in TensorBoard."""
+"""A callback that shows regret and a bound of the optimum in TensorBoard."""
 
 import keras
 import numpy as np
@@ -11,10 +11,10 @@ from keras_taylor.tracking import linear_regret
 
 
 class RegretSummaries(Cadence):
-    """Writes regret, the bound of the optimum and the loss for TensorBoard while a model trains.
+    """Writes regret, a bound of the optimum and the loss for TensorBoard while a model trains.
 
-    Everything is an average over rounds, in units of the loss, so that it can be looked at beside
-    it. From a `RegretTracker` in the optimizer, over the rounds since tracking started:
+    All values are averages over rounds, in units of the loss, so that they compare with it. From a
+    `RegretTracker` in the optimizer come averages over the rounds since tracking started:
 
     - scalars `regret/average_loss`, `regret/average_linear_regret` (an upper bound of regret) and
       `regret/optimum_lower_bound`, of the network;
@@ -22,21 +22,22 @@ class RegretSummaries(Cadence):
     - histograms over the units of a layer, `unit_average_linear_regret/<layer>` and
       `unit_optimum_lower_bound/<layer>`.
 
-    From the logs, over the rounds of the epoch so far: scalars `epoch/loss` and, of a
-    `TaylorModel`, `epoch/taylor_loss` and `epoch/taylor_regret`, which add up to it.
+    From the logs come averages over the rounds of the epoch so far: the scalar `epoch/loss` and,
+    for a `TaylorModel`, `epoch/taylor_loss` and `epoch/taylor_regret`, whose sum is the loss.
 
-    The step is the optimizer's number of updates, which goes on where a saved model is trained
-    further. Give each run of a sweep a directory of its own, and put `hparams.KerasCallback` of
-    `tensorboard.plugins.hparams.api` beside this one for the table of hyperparameters.
+    A histogram with a value that is not finite is left out. The horizontal axis is the number of
+    updates of the optimizer, which continues when a saved model is trained further. Give each run
+    of a sweep its own directory. For a table of hyperparameters, use the callback
+    `hparams.KerasCallback` of `tensorboard.plugins.hparams.api` as well.
 
     Args:
         log_dir: The directory to write to.
-        every: `"epoch"`, or a number of rounds. A look copies two numbers for each unit from the
-            device.
+        every: `"epoch"`, or k for a look after rounds k, 2k, 3k, ... Each look copies two numbers
+            for each unit from the device.
 
     Raises:
-        ValueError: if `every` is no positive number; in `fit`, if the model is neither a
-            `TaylorModel` nor trained by a `RegretTracker`.
+        ValueError: if `every` is neither `"epoch"` nor a positive integer; in `fit`, if the model
+            is not a `TaylorModel` and its optimizer has no `RegretTracker`.
 
     Example:
 
@@ -45,6 +46,9 @@ class RegretSummaries(Cadence):
     >>> model.compile(keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(0.1)), loss="mse")
     >>> summaries = RegretSummaries(tempfile.mkdtemp())  # then: tensorboard --logdir=...
     >>> history = model.fit(np.eye(4), np.ones((4, 1)), verbose=0, callbacks=[summaries])
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; linear
+    regret is a reconstruction.
     """
 
     def __init__(self, log_dir, every="epoch"):
@@ -78,7 +82,11 @@ class RegretSummaries(Cadence):
 
 
 def write_tracker(tracker):
-    """Writes what a tracker knows to the default summary writer; see `RegretSummaries`."""
+    """Writes a tracker's averages to the default summary writer of TensorFlow.
+
+    Args:
+        tracker: A built `RegretTracker` with at least one round.
+    """
     tf.summary.scalar("regret/average_loss", tracker.average_loss)
     for name, read in _readers(tracker).items():
         tf.summary.scalar(f"regret/{name}", read("network"))
@@ -86,7 +94,7 @@ def write_tracker(tracker):
             tf.summary.scalar(f"layer_{name}/{layer}", value)
         for layer, values in read("units").items():
             values = keras.ops.convert_to_numpy(values)
-            # A histogram of what is no number is an error; scalars show it.
+            # TensorFlow raises for a histogram with NaN; a scalar shows NaN.
             if np.isfinite(values).all():
                 tf.summary.histogram(f"unit_{name}/{layer}", values)
 

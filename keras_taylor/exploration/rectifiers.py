@@ -1,8 +1,8 @@
 """Where a model has kinks: its rectifiers and max-pooling windows, and the side each is on.
 
-For a batch, each rectifier has a bit (on or off; two where its output is bounded above, one for
-each kink), and each pooling window the number of its winner, in binary. They are read off the
-layers' inputs and outputs in a forward pass, by hooks on the layers' calls.
+For each example, a rectifier has a bit (on or off), or two bits if its output is bounded above:
+one for each kink. A pooling window has the number of its winner, in binary. Hooks on the calls of
+layers read these from the inputs and outputs of the layers during a forward pass.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ GLOBAL_POOLS = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.Glo
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What was read off one call of a layer, for a batch.
+    """The kinks of one call of a layer, for a batch.
 
     Args:
-        name: The layer's name, with `:1`, `:2` where it is called again.
+        name: The layer's name, with `:1`, `:2`, ... for its second, third, ... call.
         kind: `"rectifier"` or `"pool"`.
         planes: A list of boolean tensors `(examples, places..., units)`: one for each kink of a
-            rectifier, or one for each binary digit of the winners' numbers.
+            rectifier, or one for each binary digit of the number of the winner.
     """
 
     name: str
@@ -42,8 +42,11 @@ def read(model, x, training=False):
 
     Args:
         model: A Keras model.
-        x: Inputs of a batch.
+        x: The inputs of a batch, `(examples, ...)`, in the structure that the model takes.
         training: Whether the model runs in training mode.
+
+    Returns:
+        A list of `Reading`.
 
     Raises:
         ValueError: if no rectifier is found; the message says what to do.
@@ -56,7 +59,7 @@ def read(model, x, training=False):
     ('relu', [[False], [True]])
     """
     if not model.built:
-        # Building runs the layers on placeholders, which are not to be read.
+        # Building calls the layers on placeholders, so it comes before the hooks.
         model(x, training=training)
     readings = []
 
@@ -81,13 +84,13 @@ def read(model, x, training=False):
         raise ValueError(
             f"no rectifier was found in model {model.name!r}: expected ReLU, LeakyReLU, PReLU, "
             "max-pooling, or activation='relu' (or 'relu6', 'leaky_relu') in its layers. Functions "
-            "that a `call` of your own applies cannot be seen: make them layers, kept as attributes"
+            "that your own `call` applies cannot be seen: make them layers, kept as attributes"
         )
     return readings
 
 
 def _reachable(model):
-    """Returns all layers in a model, but for those that run inside of loops."""
+    """Returns all layers in a model except those that run inside loops."""
     looped = {
         id(inner)
         for layer in model._flatten_layers()
@@ -132,7 +135,7 @@ def _relu_planes(layer, inputs):
 
 
 def _output_planes(outputs, level):
-    # A rectifier's output is positive where its input is, and at its level where that is reached.
+    # The output is positive where the input is, and equals the level where the input exceeds it.
     planes = [outputs > 0]
     return planes if level is None else [*planes, outputs >= ops.cast(level, outputs.dtype)]
 
@@ -156,18 +159,18 @@ def _winners(layer, inputs):
     candidates = []
     for offset in _offsets(window):
         cuts = [
-            slice(start, start + (length - 1) * stride + 1, stride)
-            for start, length, stride in zip(offset, lengths, strides, strict=True)
+            slice(first, first + (length - 1) * stride + 1, stride)
+            for first, length, stride in zip(offset, lengths, strides, strict=True)
         ]
         candidates.append(inputs[(slice(None), *cuts)])
     return _tournament(candidates)
 
 
 def _tournament(values):
-    """Returns the digits of the number of the largest of several tensors, the first of equal ones.
+    """Returns the digits of the number of the largest of several tensors, element by element.
 
-    Neighbours are compared, then the winners of neighbours: each turn is a digit, and all of it is
-    element by element, which XLA fuses.
+    Of equal values the first wins. Neighbours are compared, then the winners of neighbours, and
+    so on; each turn gives one digit. XLA fuses all turns, because they act on single elements.
     """
     entries = [(value, []) for value in values]
     while len(entries) > 1:
@@ -207,11 +210,11 @@ def _global_winners(inputs):
     return ops.argmax(flat, axis=1), places
 
 
-def _digits(numbers, count):
-    """Returns the binary digits of numbers below `count`, as boolean tensors."""
+def _digits(numbers, bound):
+    """Returns the binary digits of numbers below a bound, as boolean tensors."""
     return [
         ops.not_equal(ops.bitwise_and(numbers, 1 << digit), 0)
-        for digit in range(max(1, (count - 1).bit_length()))
+        for digit in range(max(1, (bound - 1).bit_length()))
     ]
 
 

@@ -1,8 +1,8 @@
-"""How a run explores activation configurations: snapshots of a probe, and what they compare to.
+"""How a run explores activation configurations: snapshots of a probe and their distances.
 
 The activation configuration of an input is the bit of every rectifier (on or off) and the winner
-of every max-pooling window. A snapshot holds those of a fixed set of inputs, the probe, at one
-moment of training, packed eight to a byte.
+of every max-pooling window. A snapshot holds the configurations of a fixed set of inputs, the
+probe, at one moment of training, with eight bits in a byte.
 
 Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the idea;
 the measures are a reconstruction.
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_taylor.exploration import rectifiers
 
-# Bytes are padded to words, which are compared and counted at once.
+# Bytes are padded to words of this length, because words are compared and counted faster.
 WORD = 8
 BATCH_SIZE = 256
 
@@ -29,10 +29,17 @@ class Bits:
 
     Args:
         kind: `"rectifier"` or `"pool"`.
-        packed: Bytes `(planes, examples, bytes)`, as of `numpy.packbits` along the elements of an
-            example, padded with zeros to a multiple of eight bytes. A rectifier has a plane for
-            each of its kinks; pooling windows have one for each digit of the winner's number.
-        shape: `(places..., units)`, the shape of an example's elements.
+        packed: Bytes `(planes, examples, bytes)`: the elements of an example, packed as by
+            `numpy.packbits` and padded with zeros to a multiple of eight bytes. A rectifier has a
+            plane for each of its kinks. Pooling windows have a plane for each binary digit of the
+            number of the winner.
+        shape: `(places..., units)`, the shape of the elements of an example.
+
+    Example:
+
+    >>> bits = Bits("rectifier", np.zeros((1, 3, 8), "uint8"), (2, 5))
+    >>> bits.elements
+    10
     """
 
     kind: str
@@ -41,34 +48,38 @@ class Bits:
 
     @property
     def elements(self):
-        """How many things can switch for one example: kinks of rectifiers, or windows."""
+        """The number of kinks of rectifiers, or of windows, that can switch for one example."""
         planes = len(self.packed) if self.kind == rectifiers.RECTIFIER else 1
         return planes * math.prod(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The configurations of a probe at one moment: `{layer: Bits}`."""
+    """The activation configurations of a probe at one moment of training.
+
+    Args:
+        layers: `{layer: Bits}`, in the order of the calls in a forward pass.
+    """
 
     layers: dict
 
     @property
     def nbytes(self):
-        """Bytes of the packed configurations."""
+        """The memory of the packed configurations, in bytes."""
         return sum(bits.packed.nbytes for bits in self.layers.values())
 
 
 class Probe:
-    """Takes snapshots of a model on fixed inputs, each for about one forward pass.
+    """Takes snapshots of a model on fixed inputs. Each costs about one forward pass.
 
     Args:
         model: A built Keras model.
-        x: Inputs, arrays in the structure that the model takes.
-        batch_size: Examples in a forward pass.
+        x: The inputs: arrays `(examples, ...)` in the structure that the model takes.
+        batch_size: The number of examples in a forward pass.
 
     Raises:
-        ValueError: if there are no examples, or they are not what the model takes; on the first
-            snapshot, if the model has no rectifier that can be seen.
+        ValueError: if there are no examples, or their shapes do not fit the model; at the first
+            snapshot, if no rectifier is found in the model.
 
     Example:
 
@@ -87,9 +98,13 @@ class Probe:
         self._read = tf.function(self._planes, autograph=False, reduce_retracing=True)
 
     def snapshot(self):
-        """Returns the `Snapshot` of the present weights."""
-        found = [[_pack(part.numpy()) for part in self._read(batch)] for batch in self._batches]
-        joined = [np.concatenate(parts, axis=1) for parts in zip(*found, strict=True)]
+        """Returns the `Snapshot` of the present weights.
+
+        Raises:
+            ValueError: if no rectifier is found in the model.
+        """
+        found = [[_pack(planes.numpy()) for planes in self._read(batch)] for batch in self._batches]
+        joined = [np.concatenate(pieces, axis=1) for pieces in zip(*found, strict=True)]
         return Snapshot(
             {
                 name: Bits(kind, packed, shape)
@@ -104,7 +119,31 @@ class Probe:
 
 
 def hamming(one, other):
-    """Returns how many elements differ between snapshots: `{layer: (examples,)}` of integers."""
+    """Returns the number of elements that differ between two snapshots, for each example.
+
+    An element is a kink of a rectifier or a pooling window.
+
+    Args:
+        one: A `Snapshot`.
+        other: A `Snapshot` of the same probe and model.
+
+    Returns:
+        `{layer: (examples,)}`, integers.
+
+    Raises:
+        ValueError: if the layers of the snapshots differ.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> one = Probe(model, np.array([[1.0], [-1.0]])).snapshot()
+    >>> other = Probe(model, np.array([[2.0], [3.0]])).snapshot()
+    >>> hamming(one, other)["relu"]
+    array([0, 1])
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
+    idea; the measure is a reconstruction.
+    """
     return {
         name: np.bitwise_count(mask.view("uint64")).sum(axis=(0, 2), dtype="int64")
         for name, mask in _masks(one, other)
@@ -112,34 +151,77 @@ def hamming(one, other):
 
 
 def hamming_share(one, other):
-    """Returns the share of all elements of all examples that differ between snapshots."""
+    """Returns the share of elements, over all examples, that differ between two snapshots.
+
+    Args:
+        one: A `Snapshot`.
+        other: A `Snapshot` of the same probe and model.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        ValueError: if the layers of the snapshots differ.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> one = Probe(model, np.array([[1.0], [-1.0]])).snapshot()
+    >>> other = Probe(model, np.array([[2.0], [3.0]])).snapshot()
+    >>> hamming_share(one, other)
+    0.5
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
+    idea; the measure is a reconstruction.
+    """
     switched = sum(counts.sum() for counts in hamming(one, other).values())
     examples = next(iter(one.layers.values())).packed.shape[1]
     return float(switched / (examples * sum(bits.elements for bits in one.layers.values())))
 
 
 def nearest_share(snapshot, earlier):
-    """Returns the least `hamming_share` to some earlier snapshots; NaN if there are none."""
+    """Returns the smallest share of elements that differ from any of some earlier snapshots.
+
+    Args:
+        snapshot: A `Snapshot`.
+        earlier: A list of `Snapshot` of the same probe and model.
+
+    Returns:
+        A number from 0 to 1; NaN if there are no earlier snapshots.
+
+    Raises:
+        ValueError: if the layers of the snapshots differ.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> first, second, third = (
+    ...     Probe(model, np.array(x)).snapshot()
+    ...     for x in ([[1.0], [-1.0]], [[2.0], [3.0]], [[4.0], [5.0]])
+    ... )
+    >>> nearest_share(third, [first, second])
+    0.0
+
+    Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
+    idea; the measure is a reconstruction.
+    """
     return min((hamming_share(snapshot, other) for other in earlier), default=math.nan)
 
 
-def unit_switches(one, other):
-    """Returns the share of a unit's elements that differ, over examples and places.
-
-    Returns:
-        `{layer: (units,)}`.
-    """
-    return {
-        name: _by_unit(mask, one.layers[name].shape).mean(axis=0)
-        for name, mask in _masks(one, other)
-    }
-
-
 def unit_frequency(snapshot):
-    """Returns how often each rectifier unit is on, over examples and places, from 0 to 1.
+    """Returns how often each rectifier unit is on: a mean over examples and places.
+
+    Args:
+        snapshot: A `Snapshot`.
 
     Returns:
-        `{layer: (units,)}`, of the layers that rectify.
+        `{layer: (units,)}` for the layers with rectifiers, numbers from 0 to 1.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> unit_frequency(Probe(model, np.array([[1.0], [-1.0]])).snapshot())["relu"]
+    array([0.5])
     """
     return {
         name: _by_unit(bits.packed[:1], bits.shape)[0]
@@ -149,17 +231,56 @@ def unit_frequency(snapshot):
 
 
 def dead_share(frequency):
-    """Returns the share of units that are off for every example and place; NaN without units."""
+    """Returns the share of units that are off for every example and place.
+
+    Args:
+        frequency: `{layer: (units,)}`, as `unit_frequency` returns it.
+
+    Returns:
+        A number from 0 to 1; NaN if there are no units.
+
+    Example:
+
+    >>> dead_share({"a": np.array([0.0, 0.5]), "b": np.array([1.0, 0.1])})
+    0.25
+    """
     return _share(frequency, 0.0)
 
 
 def always_on_share(frequency):
-    """Returns the share of units that are on for every example and place; NaN without units."""
+    """Returns the share of units that are on for every example and place.
+
+    Args:
+        frequency: `{layer: (units,)}`, as `unit_frequency` returns it.
+
+    Returns:
+        A number from 0 to 1; NaN if there are no units.
+
+    Example:
+
+    >>> always_on_share({"a": np.array([0.0, 0.5]), "b": np.array([1.0, 1.0])})
+    0.5
+    """
     return _share(frequency, 1.0)
 
 
 def digests(snapshot):
-    """Returns a digest of each example's configuration, a set of bytes: equal for equal ones."""
+    """Returns the digests of the configurations of single examples, without repetition.
+
+    Equal configurations have equal digests, so the length is the number of configurations.
+
+    Args:
+        snapshot: A `Snapshot`.
+
+    Returns:
+        A set of `bytes`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.ReLU(name="relu")])
+    >>> len(digests(Probe(model, np.array([[1.0], [-1.0], [2.0]])).snapshot()))
+    2
+    """
     rows = np.concatenate(
         [np.concatenate(bits.packed, axis=1) for bits in snapshot.layers.values()], axis=1
     )
@@ -172,7 +293,7 @@ def _share(frequency, value):
 
 
 def _masks(one, other):
-    """Yields each layer's name and what differs: bytes `(kinks or 1, examples, bytes)`."""
+    """Yields each layer's name and a mask of the elements that differ, packed as in `Bits`."""
     if list(one.layers) != list(other.layers):
         raise ValueError(
             f"snapshots are of different models: layers {list(one.layers)} and {list(other.layers)}"
@@ -186,8 +307,7 @@ def _masks(one, other):
 
 def _by_unit(packed, shape):
     """Returns the share of ones of each unit, `(planes, units)`."""
-    places = math.prod(shape)
-    bits = np.unpackbits(packed, axis=-1, count=places)
+    bits = np.unpackbits(packed, axis=-1, count=math.prod(shape))
     by_unit = bits.reshape(len(packed), -1, shape[-1])
     return by_unit.sum(axis=1, dtype="uint32") / by_unit.shape[1]
 

@@ -1,4 +1,4 @@
-"""Metrics that show what a `RegretTracker` found, beside the loss."""
+"""Metrics that show the averages of a `RegretTracker` beside the loss."""
 
 from keras_taylor.metrics.linear_regret import AverageLoss, LinearRegret, OptimumLowerBound
 

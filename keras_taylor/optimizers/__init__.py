@@ -1,4 +1,4 @@
-"""Optimizers that wrap a Keras optimizer and are used in its place."""
+"""Optimizers that wrap a Keras optimizer and take its place."""
 
 from keras_taylor.optimizers.regret_tracker import RegretTracker
 from keras_taylor.optimizers.rms_normalized import RMSNormalized

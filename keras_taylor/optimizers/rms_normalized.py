@@ -12,40 +12,40 @@ GRANULARITIES = ("weight", "unit", "layer")
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
 class RMSNormalized(OptimizerWrapper):
-    """Gives an optimizer gradients of size about one: RMS normalisation, on its own.
+    """Divides gradients by their running root mean square before an optimizer applies them.
 
-    With gradient g, before the inner optimizer sees it,
+    With `m` the mean of `g^2` over a group of weights, in each round
 
-        v <- rho v + (1 - rho) mean of g^2 over the part
+        v <- rho v + (1 - rho) m
         g <- g / sqrt(v + epsilon)
 
-    where a part is a single weight, a unit (all weights that lead to it, its bias too) or a layer.
-    Around SGD, with parts of single weights, it is Keras' RMSprop. Around momentum it isolates what
-    RMS normalisation does.
+    A group is a single weight, a unit (all weights that lead to it, and its bias) or a layer.
+    Around SGD, and with groups of single weights, this is the RMSprop of Keras. Around an
+    optimizer with momentum, it adds RMS normalisation and nothing else.
 
-    Inside a `RegretTracker` (`RegretTracker(RMSNormalized(...))`) the tracker sees raw gradients,
-    and its bounds hold. The other way round it sees normalised ones, whose inner products are no
-    regret of the loss.
+    With `RegretTracker(RMSNormalized(...))` the tracker reads the gradients of the loss, and its
+    bounds hold. With `RMSNormalized(RegretTracker(...))` it reads normalised gradients, and its
+    sums are not the regret of the loss.
 
-    Under gradient accumulation, each microbatch is normalised. Memory: one number for each part.
+    With gradient accumulation, each microbatch is normalised. Memory: one number for each group.
 
     Args:
-        inner_optimizer: The Keras optimizer that trains.
-        rho: The share of v that stays, from 0 up to but not 1.
-        epsilon: What is added to v.
-        granularity: `"weight"`, `"unit"` or `"layer"`.
-        name: Name of the optimizer.
+        inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
+        rho: The share of v that is kept in each round, at least 0 and below 1.
+        epsilon: A positive number, added to v.
+        granularity: The groups: `"weight"`, `"unit"` or `"layer"`.
+        name: The name of the optimizer.
 
     Raises:
-        ValueError: if an argument is none of these, or the inner optimizer is or holds an
-            `RMSNormalized` or a `LossScaleOptimizer`.
+        ValueError: if `rho`, `epsilon` or `granularity` is not as above, or the inner optimizer is
+            or holds an `RMSNormalized` or a `LossScaleOptimizer`.
 
     Example:
 
     >>> optimizer = RMSNormalized(keras.optimizers.SGD(0.1), granularity="unit")
     >>> weights = keras.Variable([[1.0, 1.0]], name="kernel")
     >>> optimizer.apply([np.array([[4.0, -0.5]], "float32")], [weights])
-    >>> np.round(weights.numpy(), 3)  # 1 - 0.1 / sqrt(0.1), and the same upwards
+    >>> np.round(weights.numpy(), 3)  # 1 - 0.1 / sqrt(0.1) and 1 + 0.1 / sqrt(0.1)
     array([[0.684, 1.316]], dtype=float32)
 
     Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
@@ -58,7 +58,7 @@ class RMSNormalized(OptimizerWrapper):
                 f"unknown granularity {granularity!r}: expected one of {', '.join(GRANULARITIES)}"
             )
         if not 0 <= rho < 1:
-            raise ValueError(f"rho must be from 0 up to but not 1, received {rho!r}")
+            raise ValueError(f"rho must be at least 0 and below 1, received {rho!r}")
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, received {epsilon!r}")
         super().__init__(inner_optimizer, name=name)
@@ -80,15 +80,15 @@ class RMSNormalized(OptimizerWrapper):
         super().build(variables)
 
     def before_update(self, gradients, variables):
-        places = {
+        by_index = {
             self._get_variable_index(variable): backend.densify(gradient)
             for gradient, variable in zip(gradients, variables, strict=True)
             if gradient is not None and not self._overwrite_variable_with_gradient(variable)
         }
         scale = self.loss_scale_factor or 1.0
-        summed = backend.sum_over_replicas([g / scale for g in places.values()])
-        normalised = self._normalised(dict(zip(places, summed, strict=True)))
-        # Inner optimizers sum over replicas themselves, and take the scale off.
+        summed = backend.sum_over_replicas([g / scale for g in by_index.values()])
+        normalised = self._normalised(dict(zip(by_index, summed, strict=True)))
+        # The inner optimizer sums over replicas and divides by the loss scale.
         share = scale / backend.replica_count()
         return [
             normalised[index] * share
@@ -98,30 +98,29 @@ class RMSNormalized(OptimizerWrapper):
         ]
 
     def _normalised(self, gradients):
-        """Returns gradients, by their variables' numbers, over their updated root mean squares."""
+        """Updates the mean squares; returns the normalised gradients, by index of variable."""
         squares = {index: ops.square(g) for index, g in gradients.items()}
         if self.granularity == "weight":
             return {
                 index: g * self._inverse_root(self._mean_squares[index], squares[index])
                 for index, g in gradients.items()
             }
-        places = range(len(self._scopes.shapes))
+        indices = range(len(self._scopes.shapes))
         dtype = self._mean_squares[0].dtype
-        full = [squares.get(i, ops.zeros(self._scopes.shapes[i], dtype)) for i in places]
+        full = [squares.get(i, ops.zeros(self._scopes.shapes[i], dtype)) for i in indices]
         factors = self._unit_factors([ops.cast(square, dtype) for square in full])
         scaled = self._scopes.scaled(
-            [ops.cast(gradients[i], dtype) if i in gradients else None for i in places], factors
+            [ops.cast(gradients[i], dtype) if i in gradients else None for i in indices], factors
         )
         return {i: ops.cast(scaled[i], gradients[i].dtype) for i in gradients}
 
     def _unit_factors(self, squares):
-        scopes, scope = self._scopes, f"{self.granularity}s"
+        scopes, kind = self._scopes, f"{self.granularity}s"
         ones = [ops.ones_like(square) for square in squares]
-        sums, counts = (
-            scopes.totals(scopes.unit_sums(scopes.matrices(each)), scope)
-            for each in (squares, ones)
+        sums, sizes = (
+            scopes.totals(scopes.unit_sums(scopes.matrices(each)), kind) for each in (squares, ones)
         )
-        factors = self._inverse_root(self._mean_squares[0], sums / counts)
+        factors = self._inverse_root(self._mean_squares[0], sums / sizes)
         if self.granularity == "unit":
             return factors
         return ops.take(factors, scopes.unit_layers)

@@ -1,4 +1,4 @@
-"""What all wrappers of optimizers share: `fit` and callbacks see the wrapped optimizer."""
+"""What all wrappers share, so that `fit` and callbacks act on the wrapped optimizer."""
 
 import copy
 
@@ -8,9 +8,17 @@ import keras
 class OptimizerWrapper(keras.optimizers.Optimizer):
     """Base of optimizers that wrap another one; abstract.
 
-    Learning rate, iterations, loss scaling, moving averages of weights and exclusions from weight
-    decay are those of `inner_optimizer`; its other attributes are reached through it. Subclasses
-    say in `before_update` what they do with the gradients before the inner optimizer applies them.
+    Learning rate, iterations, loss scale, moving averages of weights and exclusions from weight
+    decay are those of `inner_optimizer`. Other attributes are found there. Subclasses define
+    `before_update`, which may change the gradients before the inner optimizer applies them.
+
+    Args:
+        inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
+        name: The name of the optimizer.
+
+    Raises:
+        ValueError: if the inner optimizer is or holds a wrapper of the same class, or a
+            `LossScaleOptimizer`.
     """
 
     def __init__(self, inner_optimizer, name=None):
@@ -18,16 +26,19 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer = _checked(keras.optimizers.get(inner_optimizer), type(self))
 
     def before_update(self, gradients, variables):
-        """Returns the gradients that the inner optimizer shall apply.
+        """Returns the gradients for the inner optimizer to apply.
 
         Args:
-            gradients: Gradients of this replica; some may be `None`.
-            variables: The variables that they belong to.
+            gradients: The gradients of this replica; some may be `None`.
+            variables: The variable of each gradient.
+
+        Returns:
+            A list of gradients, one for each variable.
         """
         raise NotImplementedError
 
     def after_update(self):
-        """Is called when the inner optimizer has applied the gradients; does nothing by itself."""
+        """Does nothing here; it is called after the inner optimizer has applied the gradients."""
 
     @property
     def variables(self):
@@ -87,7 +98,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @loss_scale_factor.setter
     def loss_scale_factor(self, factor):
-        # The base constructor sets it before there is an inner optimizer.
+        # The constructor of Keras sets it before there is an inner optimizer.
         if "inner_optimizer" in self.__dict__:
             self.inner_optimizer.loss_scale_factor = factor
 
@@ -115,7 +126,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        # Keras changes the nested config while it reads it.
+        # Keras changes the nested configuration while reading it.
         config = copy.deepcopy(config)
         inner = keras.saving.deserialize_keras_object(
             config.pop("inner_optimizer"), custom_objects=custom_objects
@@ -124,7 +135,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
 
 def wrapped(optimizer):
-    """Yields an optimizer and, one after the other, the ones that it wraps."""
+    """Yields an optimizer, then the one that it wraps, and so on to the innermost."""
     while optimizer is not None:
         yield optimizer
         optimizer = getattr(optimizer, "inner_optimizer", None)
@@ -145,14 +156,15 @@ def _checked(optimizer, wrapper):
     return optimizer
 
 
-def _check_count(optimizer, count, holder):
+def _check_count(optimizer, variable_count, holder):
     if not optimizer.built:
         raise ValueError(
-            f"{optimizer.name} is not built and so has no state yet to load into: call "
+            f"{optimizer.name} is not built and has no state to load into: call "
             "`optimizer.build(model.trainable_variables)` first"
         )
-    if count != len(optimizer.variables):
+    if variable_count != len(optimizer.variables):
         raise ValueError(
-            f"{holder} {count} variables, {optimizer.name} has {len(optimizer.variables)}: "
+            f"{holder} {variable_count} variables, {optimizer.name} has "
+            f"{len(optimizer.variables)}: "
             "expected the state of the same wrapper around the same optimizer and model"
         )

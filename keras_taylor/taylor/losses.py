@@ -133,7 +133,7 @@ def taylor_loss_and_gradient(
     formulas are a reconstruction.
     """
     batch = batch_of(model, x, y, sample_weight, loss, training)
-    part = _single_part(batch, scope)
+    part = Part(batch.scopes, scope)
     value, gradient = batches.value_and_gradient(batch, part.cut(_move(batch, comparator)))
     return value, _zero_outside(part, gradient)
 
@@ -189,7 +189,7 @@ def taylor_curvature_product(
     formulas are a reconstruction.
     """
     batch = batch_of(model, x, y, sample_weight, loss, training)
-    part = _single_part(batch, scope)
+    part = Part(batch.scopes, scope)
     vector = part.cut(checked_arrays("vector", vector, batch.weights))
     product = curvature.curvature_product(batch, part.cut(_move(batch, comparator)), vector)
     return _zero_outside(part, product)
@@ -199,15 +199,6 @@ def _move(batch, comparator):
     """Returns V - W for a comparator V, checked."""
     comparator = checked_arrays("comparator", comparator, batch.weights)
     return [v - w for v, w in zip(comparator, batch.weights, strict=True)]
-
-
-def _single_part(batch, scope):
-    if scope in ("layers", "units"):
-        raise ValueError(
-            f"scope {scope!r} has several parts: expected 'network', 'layer:<key>' or "
-            f"'unit:<key>/<number>', with a key of {', '.join(batch.scopes.layers)}"
-        )
-    return Part(batch.scopes, scope)
 
 
 def _zero_outside(part, tensors):

@@ -1,1 +1,1 @@
-"""Sums that grow with a run: pure functions of tensors."""
+"""Sums that grow with a run, and the bounds that follow from them."""

@@ -1,7 +1,14 @@
-"""Signal-to-noise ratio of gradients and updates over rounds, per coordinate and summarised.
+"""Signal-to-noise ratio of gradients and updates over rounds, for each coordinate.
 
-For a coordinate with values g^n, `|mean g| / sqrt(mean g^2)`, from 0 (noise) to 1 (the same value
-in each round). RMS normalisation turns the expected step into learning rate x this ratio.
+For a coordinate with values g^n in rounds n = 1..N the ratio is
+
+    |mean g| / sqrt(mean g^2) = |sum_n g^n| / sqrt(N sum_n (g^n)^2),
+
+from 0 (noise) to 1 (the same value in each round). With RMS normalisation, the expected update is
+the learning rate times this ratio.
+
+Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for the
+question; the measure is a reconstruction.
 """
 
 from keras import ops
@@ -13,61 +20,86 @@ KINDS = ("gradients", "updates")
 
 
 def ratio(sums, squares, steps):
-    """Returns `|sum g| / sqrt(N sum g^2)`, zero where no value but zero came.
+    """Returns `|sum_n g^n| / sqrt(N sum_n (g^n)^2)`, and zero where all values were zero.
 
     Args:
         sums: `sum_n g^n`, a tensor.
-        squares: `sum_n (g^n)^2`, like it.
-        steps: N.
+        squares: `sum_n (g^n)^2`, a tensor of the same shape.
+        steps: N, the number of rounds.
+
+    Returns:
+        A tensor of the same shape, from 0 to 1.
+
+    Example:
+
+    >>> ratio(np.array([4.0, 0.0]), np.array([4.0, 4.0]), 4).numpy()
+    array([1., 0.])
     """
     scale = ops.sqrt(ops.cast(steps, squares.dtype) * squares)
     is_zero = scale <= 0
     found = ops.abs(sums) / ops.where(is_zero, ops.ones_like(scale), scale)
-    # Rounding may lift a value of one above it.
+    # Rounding may lift a ratio of one above one.
     return ops.where(is_zero, ops.zeros_like(found), ops.minimum(found, 1.0))
 
 
-def quantiles(scopes, ratios, scope):
-    """Summarises ratios by quantiles over the coordinates of each part.
+def quantiles(scopes, ratios, scope="network"):
+    """Returns the quantiles 5, 25, 50, 75 and 95 % of ratios, over the coordinates of each part.
 
     Args:
         scopes: The `keras_taylor.weights.scopes.Scopes` that cut the weights.
         ratios: Tensors shaped like the weights.
-        scope: `"network"`, `"layers"` or `"units"`.
+        scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
 
     Returns:
-        The quantiles of `QUANTILES`: `(5,)` for the network, `{layer: (5,)}`, or
-        `{layer: (units, 5)}`.
+        `(5,)` for the network, one layer or one unit; `{layer: (5,)}`; or `{layer: (units, 5)}`.
+
+    Raises:
+        ValueError: if there is no such scope; the message lists what there is.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+    >>> scopes = keras_taylor.weights.scopes.Scopes(model.trainable_variables)
+    >>> quantiles(scopes, [np.array([[0.0], [0.25], [0.5], [1.0]])])[2].numpy()
+    np.float64(0.375)
     """
-    if scope == "network":
-        return _over(ops.concatenate([ops.reshape(r, (-1,)) for r in ratios]))
-    parts = {layer: scopes.layer_part(ratios, layer) for layer in scopes.layers}
-    if scope == "layers":
-        return {
-            layer: _over(ops.concatenate([ops.reshape(r, (-1,)) for r in part if r is not None]))
-            for layer, part in parts.items()
-        }
-    return {layer: _of_units(scopes, part) for layer, part in parts.items()}
+    kind, layer, unit = scopes.locate(scope)
+    if kind == "network":
+        return _of_all(ratios)
+    read = _of_all if kind == "layers" else lambda own: _of_units(scopes, own)
+    if layer is None:
+        return {key: read(scopes.layer_part(ratios, key)) for key in scopes.layers}
+    found = read(scopes.layer_part(ratios, layer))
+    return found if unit is None else found[unit]
 
 
-def _over(values):
+def _of_all(ratios):
+    flat = [ops.reshape(ratio, (-1,)) for ratio in ratios if ratio is not None]
+    return _over_first_axis(ops.concatenate(flat))
+
+
+def _of_units(scopes, ratios):
+    groups = {}
+    for unit_count, ratio in zip(scopes.unit_counts, ratios, strict=True):
+        if ratio is not None:
+            matrix = ops.reshape(ratio, (-1, unit_count))
+            groups.setdefault(unit_count, []).append(matrix)
+    return ops.concatenate([_over_first_axis(ops.concatenate(group)) for group in groups.values()])
+
+
+def _over_first_axis(values):
     return ops.moveaxis(ops.quantile(values, list(QUANTILES), axis=0), 0, -1)
 
 
-def _of_units(scopes, part):
-    groups = {}
-    for count, ratio in zip(scopes.unit_counts, part, strict=True):
-        if ratio is not None:
-            groups.setdefault(count, []).append(ops.reshape(ratio, (-1, count)))
-    return ops.concatenate([_over(ops.concatenate(group)) for group in groups.values()])
+class SignalToNoiseSums:
+    """The sums over rounds that signal-to-noise ratios come from, as variables.
 
-
-class Sums:
-    """The sums that signal-to-noise ratios of gradients and updates come from.
+    These are the squares of gradients, the updates and their squares, for each coordinate. The
+    sum of gradients is not among them, because linear regret has it already.
 
     Args:
         add_variable: Function of a shape and a name that returns a float64 variable of zeros.
-        shapes: Shapes of the matrices that gradients and weights come as.
+        shapes: The shapes of the matrices in which gradients and weights come.
     """
 
     def __init__(self, add_variable, shapes):
@@ -77,11 +109,11 @@ class Sums:
         )
 
     def variables(self):
-        """Returns all of them."""
+        """Returns all variables."""
         return [*self._gradient_squares, *self._update_sums, *self._update_squares]
 
     def add(self, gradients, updates):
-        """Adds the gradients and updates of a round, lists of matrices."""
+        """Adds the gradients and updates of a round, two lists of matrices."""
         gradients, updates = (
             [ops.cast(matrix, SUM_DTYPE) for matrix in matrices]
             for matrices in (gradients, updates)
@@ -95,12 +127,15 @@ class Sums:
             total.assign_add(term)
 
     def ratios(self, of, gradient_sums, steps):
-        """Returns the ratio of each coordinate, a list of matrices.
+        """Returns the ratio of each coordinate, as a list of matrices.
 
         Args:
             of: `"gradients"` or `"updates"`.
-            gradient_sums: `sum_n g^n`, matrices.
-            steps: N.
+            gradient_sums: `sum_n g^n`, a list of matrices.
+            steps: N, the number of rounds.
+
+        Raises:
+            ValueError: if `of` is neither.
         """
         if of not in KINDS:
             raise ValueError(f"unknown kind {of!r}: expected one of {', '.join(KINDS)}")

@@ -1,1 +1,1 @@
-"""The rounds of a run on disk."""
+"""The rounds of a training run, kept on disk."""

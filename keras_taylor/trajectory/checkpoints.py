@@ -1,41 +1,45 @@
 """What training needs to go on exactly where it stopped, in one file."""
 
 import json
-import os
 import zipfile
 
 import numpy as np
+
+from keras_taylor.trajectory.replacing import write_arrays
 
 CHECKPOINT = "checkpoint.npz"
 
 
 class Checkpoint:
-    """The variables of a model, of its optimizer and of a `TaylorModel`'s comparators.
+    """The variables of a model, of its optimizer and of a `TaylorModel`'s comparators, in a file.
 
     Args:
         model: A compiled model.
-        path: The directory to keep the file in.
+        path: The directory of the file.
 
     Attributes:
-        shards: Sizes of the shards that were complete when the state was saved.
+        shards: The number of rounds in each shard that was complete when the state was saved.
     """
 
     def __init__(self, model, path):
         self._model, self._file, self.shards = model, path / CHECKPOINT, []
 
     def save(self, number, shards):
-        """Saves the state before a round, with the shards that were complete then."""
-        partial = self._file.with_name(f".{self._file.name}")
+        """Saves the state before a round.
+
+        Args:
+            number: The number of the round.
+            shards: The number of rounds in each shard that is complete.
+        """
         head = json.dumps({"number": number, "shards": shards})
-        with partial.open("wb") as file:
-            np.savez(file, *(v.numpy() for v in self._variables()), head=head)
-        os.replace(partial, self._file)
+        write_arrays(self._file, [v.numpy() for v in self._variables()], head=head)
 
     def restore(self):
         """Gives the model the saved state; returns the number of the round that comes next.
 
         Raises:
-            ValueError: if there is none, it cannot be read, or it is of another model or optimizer.
+            ValueError: if there is no file, the file cannot be read, or it is from another model
+                or optimizer.
         """
         try:
             with np.load(self._file) as saved:

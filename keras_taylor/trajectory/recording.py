@@ -1,4 +1,4 @@
-"""Training that keeps its rounds."""
+"""Training that keeps its rounds on disk."""
 
 import pathlib
 
@@ -7,10 +7,10 @@ import numpy as np
 
 from keras_taylor import backend
 from keras_taylor.taylor.batch import batch_of, expand, loss_at
-from keras_taylor.trajectory import storage
+from keras_taylor.trajectory import replacing, storage
 from keras_taylor.trajectory.checkpoints import CHECKPOINT, Checkpoint
 from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory, weight_table
-from keras_taylor.trajectory.weight_formats import FORMATS, WeightFormat
+from keras_taylor.trajectory.weight_formats import FIRST, FORMATS, WeightFormat
 from keras_taylor.version import __version__
 
 REPLAY_TOLERANCE = 1e-3
@@ -30,36 +30,51 @@ def record(
 ):
     """Trains a compiled model and keeps its rounds on disk.
 
-    Each round's weights (before the update), batch and loss go to record files with checksums.
-    Memory does not grow with the number of rounds. Training is that of `train_on_batch`.
+    A round is one batch: `train_on_batch` is called with it. For each round kept, the weights
+    before the update, the batch and the loss go to record files with checksums. Memory does not
+    grow with the number of rounds.
 
     Args:
-        model: A compiled model, built.
-        dataset: Batches `(x, y)` or `(x, y, sample_weight)`: a `tf.data.Dataset`, a list, a
-            generator. It has to last for all steps: call `repeat()` on a `tf.data.Dataset`.
-        path: The directory to write to; new or empty, unless `resume`.
-        steps: Rounds to train.
-        start: Rounds to train before the first is kept: a burn-in.
-        every: Keep one round in so many.
-        keep: How weights are kept: `"exact"` in their own dtype, `"float32"`, or `"bfloat16"`, the
-            displacement from the first kept round in two bytes a weight. The error is in
-            `Trajectory.weight_error`.
-        resume: Go on with a recording that was cut off, or make it longer: the state of model and
-            optimizer is taken from the last checkpoint (there is one every 64 kept rounds, and at
-            the end), and the batches before it are skipped. The dataset has to be the same.
-        callbacks: Keras callbacks; their batch methods are called in each round, and training ends
-            where one sets `model.stop_training`.
+        model: A compiled and built model.
+        dataset: Batches `(x, y)` or `(x, y, sample_weight)`: a `tf.data.Dataset`, a list or a
+            generator, with a batch for each of the `steps`. Call `repeat()` on a
+            `tf.data.Dataset` that is shorter.
+        path: The directory to write to. It has to be new or empty, unless `resume` is true.
+        steps: The number of rounds to train.
+        start: The number of rounds to train before the first round is kept: a burn-in.
+        every: Of `every` rounds after the burn-in, the first is kept: 1 keeps all.
+        keep: The format in which weights are stored: `"exact"` in their own dtype, `"float32"`, or
+            `"bfloat16"`, the displacement from the first round kept in two bytes a weight.
+            `Trajectory.weight_error` has the error.
+        resume: Whether to go on with a recording that stopped early, or to make one longer. The
+            last checkpoint gives the state of model and optimizer, and the batches before it are
+            skipped, so the dataset has to be the same. There is a checkpoint every 64 kept rounds
+            and at the end.
+        callbacks: Keras callbacks. Their batch methods are called in each round, and training
+            ends when one sets `model.stop_training`.
         verbose: 0 for no progress bar.
 
     Returns:
-        The `Trajectory`.
+        The `keras_taylor.Trajectory` at `path`.
 
     Raises:
-        ValueError: if nothing would be kept, the directory is not empty or holds another recording,
-            the model is not compiled, the dataset ends early (what was recorded by then stays
-            valid), a callback ends training before a round is kept, or a round's loss is not
-            reproduced by replaying it.
-        OSError: if the disk is full; what was recorded by then stays valid.
+        ValueError: if no round would be kept, the format is unknown, the directory is not empty or
+            holds another recording, the model is not compiled, the weights are not finite at the
+            first round kept, the dataset ends early, a callback ends training before a round is
+            kept, or a replay of the first round kept does not give its loss. What was recorded
+            before stays valid.
+        OSError: if the disk is full. What was recorded before stays valid.
+
+    Example:
+
+    >>> import tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    >>> batches = [(np.ones((4, 2)), np.zeros((4, 1)))] * 6
+    >>> path = tempfile.mkdtemp() + "/run"
+    >>> trajectory = record(model, batches, path, steps=6, start=2, verbose=0)
+    >>> [round.number for round in trajectory]
+    [3, 4, 5, 6]
     """
     _check_arguments(model, steps, start, every, keep)
     path = pathlib.Path(path)
@@ -81,21 +96,23 @@ def record(
     return Trajectory(path)
 
 
-def _check_arguments(model, steps, start, every, keep):
+def _check_arguments(model, steps, start, every, format_name):
     if not 0 <= start < steps or every < 1:
         raise ValueError(
             f"start={start}, steps={steps}, every={every} keep no round: expected "
             "0 <= start < steps and every >= 1"
         )
-    if keep not in FORMATS:
-        raise ValueError(f"unknown keep={keep!r}: expected one of {', '.join(FORMATS)}")
+    if format_name not in FORMATS:
+        raise ValueError(f"unknown keep={format_name!r}: expected one of {', '.join(FORMATS)}")
     if not model.compiled:
         raise ValueError(f"model {model.name!r} is not compiled: compile it before it is recorded")
 
 
 def _check_new(path, resume):
-    # A checkpoint alone is of a recording that was cut off before its first round was written.
-    if path.exists() and any(file.name != CHECKPOINT for file in path.iterdir()):
+    # A recording that stopped before its manifest was written leaves these files at most.
+    early = [path / name for name in (CHECKPOINT, FIRST, MANIFEST)]
+    early = {*early[:2], *map(replacing.partial_path, early)}
+    if path.exists() and any(file not in early for file in path.iterdir()):
         held = "a recording" if (path / MANIFEST).exists() else "files"
         hint = "" if resume or held == "files" else ", or pass resume=True to go on with it"
         raise ValueError(
@@ -137,17 +154,27 @@ def _train_round(model, number, batch, recorder):
 
 
 class _Recorder:
-    def __init__(self, model, path, start, every, weight_format):
-        self._model, self._path, self._start, self._every = model, path, start, every
+    """Keeps the rounds of one training.
+
+    Args:
+        model: The model that is trained.
+        path: The directory.
+        burn_in: The number of rounds before the first round kept.
+        every: The distance between the rounds kept.
+        weight_format: A `WeightFormat`.
+    """
+
+    def __init__(self, model, path, burn_in, every, weight_format):
+        self._model, self._path, self._first, self._every = model, path, burn_in + 1, every
         self._format, self._checkpoint = weight_format, Checkpoint(model, path)
         self._writer = None
 
     def resume(self):
-        """Takes up a recording from its last checkpoint; returns the rounds that are done."""
+        """Goes back to the last checkpoint; returns the number of rounds trained before it."""
         trajectory = Trajectory(self._path)
         trajectory.check_model(self._model)
         held = {name: trajectory.manifest[name] for name in ("first", "every", "keep")}
-        asked = {"first": self._start + 1, "every": self._every, "keep": self._format.keep}
+        asked = {"first": self._first, "every": self._every, "keep": self._format.name}
         if held != asked:
             raise ValueError(f"{self._path} holds a recording with {held}, asked for {asked}")
         number = self._checkpoint.restore()
@@ -157,8 +184,8 @@ class _Recorder:
         return number - 1
 
     def before(self, number, x, y, sample_weight):
-        """Returns what a round is before its update, or `None` if it is not kept."""
-        if number <= self._start or (number - self._start - 1) % self._every:
+        """Returns the fields of a round that are known before its update; `None` to skip it."""
+        if number < self._first or (number - self._first) % self._every:
             return None
         if self._writer is None or self._writer.is_between_shards:
             self._checkpoint.save(number, self._writer.shards if self._writer else [])
@@ -171,7 +198,7 @@ class _Recorder:
         }
 
     def after(self, kept, loss):
-        """Writes a round, once its loss is known."""
+        """Writes a round when its loss is known."""
         kept = kept | {"loss": np.float64(loss)}
         if self._writer is None:
             self._begin(kept)
@@ -180,19 +207,19 @@ class _Recorder:
         self._writer.append(kept)
 
     def checkpoint(self, number):
-        """Saves what training needs to go on with a round, once a round is kept."""
+        """Saves the state before a round, if any round was kept."""
         if self._writer is not None:
             self._checkpoint.save(number, self._writer.finished_shards())
 
     def close(self):
-        """Ends the last shard."""
+        """Closes the last shard."""
         if self._writer is not None:
             self._writer.close()
 
     def _begin(self, kept):
         if not all(np.isfinite(weight).all() for weight in kept["weights"]):
             raise ValueError(
-                f"the weights are not finite at round {self._start + 1}, the first to keep: "
+                f"the weights are not finite at round {self._first}, the first to keep: "
                 "training has diverged. Lower the learning rate, or begin to record earlier"
             )
         _check_replay(self._model, kept)
@@ -204,14 +231,14 @@ class _Recorder:
             "loss": _loss_config(self._model),
             "weights": weight_table(self._model),
             "layout": layout.description,
-            "first": self._start + 1,
+            "first": self._first,
             "every": self._every,
-            "keep": self._format.keep,
+            "keep": self._format.name,
             "seed": backend.global_seed(),
             "versions": {"keras": keras.version(), "keras_taylor": __version__},
         }
         self._format.save(self._path)
-        storage.write_json(self._path / MANIFEST, manifest)
+        replacing.write_json(self._path / MANIFEST, manifest)
         self._writer = storage.Writer(self._path, layout)
 
 
@@ -226,7 +253,7 @@ def _check_replay(model, kept):
     )
     still = [keras.ops.zeros_like(weight) for weight in batch.weights]
     replayed = float(loss_at(batch, expand(batch, [still]), 0))
-    # A run that has diverged is replayed too: NaN by NaN.
+    # If training has diverged, both losses are NaN.
     if not np.isclose(
         replayed, kept["loss"], REPLAY_TOLERANCE, REPLAY_TOLERANCE / 1000, equal_nan=True
     ):

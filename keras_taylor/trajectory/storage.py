@@ -1,23 +1,35 @@
 """Nested arrays in sharded, checksummed record files."""
 
-import json
-import os
-
 import numpy as np
 import tensorflow as tf
 
+from keras_taylor.trajectory.replacing import write_json
+
 PROGRESS = "progress.json"
 SHARD_ROUNDS = 64
-# Parts of a round whose first axis is the batch, the last of which may be smaller.
-BATCH_PARTS = ("x", "y", "sample_weight")
+# Fields of a round whose first axis is the batch. The last batch may be smaller.
+BATCH_FIELDS = ("x", "y", "sample_weight")
 
 
 class Layout:
-    """How a nested structure of arrays is laid out as a flat list of tensors.
+    """The order of the arrays of a nested structure in a flat list, with their shapes and dtypes.
 
     Args:
-        description: JSON-like: a dictionary with `kind` `"leaf"` (and `dtype`, `shape`, whose
-            lengths may be `None` where they vary), `"dict"`, `"list"`, `"tuple"` or `"none"`.
+        description: A dictionary that JSON can hold. Its `kind` is `"leaf"` (with `dtype` and
+            `shape`, where a length that varies is `None`), `"dict"` or `"list"` or `"tuple"`
+            (with `items`), or `"none"`.
+
+    Attributes:
+        description: The same dictionary.
+        leaves: The descriptions of the arrays, in the order of the flat list.
+
+    Example:
+
+    >>> layout = Layout.of({"x": np.ones((4, 2)), "loss": np.float64(3.0)})
+    >>> [leaf["shape"] for leaf in layout.leaves]
+    [[None, 2], []]
+    >>> layout.unflatten(layout.flatten({"x": np.ones((1, 2)), "loss": np.float64(5.0)}))
+    {'x': array([[1., 1.]]), 'loss': array(5.)}
     """
 
     def __init__(self, description):
@@ -26,14 +38,14 @@ class Layout:
 
     @classmethod
     def of(cls, structure):
-        """Returns the layout of a structure of arrays, with the first axis of each left open."""
+        """Returns the layout of a round. The first axis of x, y and sample weights may vary."""
         return cls(_describe(structure))
 
     def flatten(self, structure):
-        """Returns the arrays of a structure as a list, checked.
+        """Returns the arrays of a structure as a flat list.
 
         Raises:
-            ValueError: if the structure has another layout.
+            ValueError: if an array has another shape or dtype than the layout says.
         """
         flat = list(_flatten(self.description, structure))
         for leaf, array in zip(self.leaves, flat, strict=True):
@@ -49,18 +61,22 @@ class Layout:
         return flat
 
     def unflatten(self, flat):
-        """Returns a list of tensors in the structure."""
+        """Returns the structure with the arrays or tensors of a flat list."""
         iterator = iter(flat)
         return _unflatten(self.description, iterator)
 
 
 class Writer:
-    """Appends structures to shards; what was appended stays readable whatever comes after.
+    """Appends structures to shards. What was appended stays readable if writing stops later.
 
     Args:
         path: The directory.
-        layout: The layout of each structure.
-        shards: Numbers of structures in the shards that are there already.
+        layout: The `Layout` of each structure.
+        shards: The number of structures in each shard that exists already.
+
+    Attributes:
+        shards: The number of structures in each shard.
+        notes: A dictionary that is written beside the numbers, in the progress file.
     """
 
     def __init__(self, path, layout, shards=()):
@@ -74,12 +90,12 @@ class Writer:
         return self._file is None
 
     def finished_shards(self):
-        """Returns the numbers of structures in the shards, after ending the one that is open."""
+        """Closes the shard that is open; returns the number of structures in each shard."""
         self.close()
         return list(self.shards)
 
     def append(self, structure):
-        """Writes one structure and the progress file after it."""
+        """Writes a structure to the shard that is open, and then the progress file."""
         if self._file is None:
             name = str(shard_path(self._path, len(self.shards)))
             self._file = tf.io.TFRecordWriter(name)
@@ -96,44 +112,43 @@ class Writer:
             self.close()
 
     def close(self):
-        """Closes the shard that is open; the next structure begins another one."""
+        """Closes the shard that is open, so that the next structure begins another one."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def read(path, shards, layout):
-    """Returns a `tf.data.Dataset` of flat tuples of tensors, in the order of writing."""
+    """Returns a `tf.data.Dataset` of flat tuples of tensors, in the order of writing.
+
+    Args:
+        path: The directory.
+        shards: The number of structures in each shard.
+        layout: The `Layout` of each structure.
+    """
     files = [str(shard_path(path, index)) for index in range(len(shards))]
     records = tf.data.TFRecordDataset(files).take(sum(shards))
     return records.map(lambda record: _parsed(record, layout)).prefetch(2)
 
 
 def damage(path, shards):
-    """Returns a sentence on the first record that cannot be read, or `None`."""
-    for index, count in enumerate(shards):
+    """Returns a sentence that names the first record that cannot be read, or `None`."""
+    for index, expected in enumerate(shards):
         file = shard_path(path, index)
         found = 0
         try:
-            for _ in tf.data.TFRecordDataset(str(file)).take(count):
+            for _ in tf.data.TFRecordDataset(str(file)).take(expected):
                 found += 1
         except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
             return f"{file} is damaged at its record {found + 1}: {error.message}"
-        if found < count:
-            return f"{file} is truncated: it has {found} of {count} records"
+        if found < expected:
+            return f"{file} is truncated: it has {found} of {expected} records"
     return None
 
 
 def shard_path(path, index):
-    """Returns the file of a shard."""
+    """Returns the path of a shard's file."""
     return path / f"rounds-{index:05d}.tfrecord"
-
-
-def write_json(path, value):
-    """Writes JSON; a reader sees the old file or the new one, never a part."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _parsed(record, layout):
@@ -151,7 +166,7 @@ def _describe(value, is_batch=False):
         return {"kind": "none"}
     if isinstance(value, dict):
         items = {
-            key: _describe(item, is_batch or key in BATCH_PARTS) for key, item in value.items()
+            key: _describe(item, is_batch or key in BATCH_FIELDS) for key, item in value.items()
         }
         return {"kind": "dict", "items": items}
     if isinstance(value, (list, tuple)):
@@ -180,8 +195,8 @@ def _flatten(description, structure):
     if description["kind"] == "leaf":
         yield np.asarray(structure)
     elif description["kind"] != "none":
-        for item, part in _items(description, structure):
-            yield from _flatten(item, part)
+        for item, piece in _items(description, structure):
+            yield from _flatten(item, piece)
 
 
 def _unflatten(description, flat):

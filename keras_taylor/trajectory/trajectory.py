@@ -1,4 +1,4 @@
-"""The rounds of a training run, on disk: weights, batch and loss of each."""
+"""Reading the rounds of a training run from disk: weights, batch and loss of each."""
 
 import contextlib
 import dataclasses
@@ -15,16 +15,25 @@ MANIFEST = "manifest.json"
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """One round of training, before its update; arrays are NumPy's.
+    """One round of training, before its update. All arrays are NumPy arrays.
 
     Args:
-        number: The number of the round, counted from 1 where training started.
-        weights: The trainable weights `W^n`, in the model's order.
-        non_trainable_weights: The others (moving averages, seeds), in the model's order.
-        x: Inputs of the batch, in the structure that the model takes.
-        y: Targets of the batch.
-        sample_weight: Sample weights of the batch, or `None`.
-        loss: The training loss `l^n`, penalties included.
+        number: n, the number of the round; the first round of training has number 1.
+        weights: `W^n`, a list of the trainable weights in the model's order.
+        non_trainable_weights: A list of the other weights (moving averages, seeds), in the
+            model's order.
+        x: The inputs of the batch, `(examples, ...)`, in the structure that the model takes.
+        y: The targets of the batch, `(examples, ...)`, in the structure of the outputs.
+        sample_weight: The sample weights of the batch, `(examples,)`, or `None`.
+        loss: `l^n`, the training loss: a mean over the batch as Keras computes it, with sample
+            weights and penalties.
+
+    Example:
+
+    >>> weights, x, y = [np.zeros((2, 1))], np.ones((4, 2)), np.ones((4, 1))
+    >>> round = Round(7, weights, [], x, y, None, loss=1.0)
+    >>> round.number, round.loss
+    (7, 1.0)
     """
 
     number: int
@@ -37,15 +46,22 @@ class Round:
 
 
 class Trajectory:
-    """The rounds that `keras_taylor.record` kept; reading streams them from disk.
+    """The rounds that `keras_taylor.record` kept on disk.
+
+    `len(trajectory)` is the number of rounds. Iteration yields each as a `Round`, in order, and
+    reads one after the other, so memory does not grow with their number.
 
     Args:
-        path: The directory.
+        path: The directory that `keras_taylor.record` wrote.
+
+    Attributes:
+        path: The directory, a `pathlib.Path`.
+        manifest: What is known of all rounds: model, loss, layout, shapes of weights, versions.
 
     Raises:
         FileNotFoundError: if the directory holds no trajectory.
-        ValueError: on reading, if a file is truncated or damaged; the message names the file and
-            the round.
+        ValueError: during iteration, if a file is truncated or damaged; the message names the
+            file and the record.
 
     Example:
 
@@ -77,12 +93,18 @@ class Trajectory:
 
     @property
     def model_config(self):
-        """The configuration of the model, as `keras.saving.serialize_keras_object` gave it."""
+        """The configuration of the model, for `keras.saving.deserialize_keras_object`.
+
+        `None` for a model that Keras cannot serialise.
+        """
         return self.manifest["model"]
 
     @property
     def weight_error(self):
-        """The largest `||kept - W^n|| / ||W^n - W^1||`: zero where weights are kept exactly."""
+        """The largest `||stored - W^n|| / ||W^n - W^1||` of all rounds.
+
+        `W^1` is here the weights of the first round kept. Zero if weights are stored exactly.
+        """
         return self._progress["weight_error"]
 
     def __len__(self):
@@ -98,25 +120,32 @@ class Trajectory:
 
     @contextlib.contextmanager
     def damage_told(self):
-        """Context in which damage that reading meets is told with the file and the record."""
+        """Context that turns errors of reading into a ValueError that names the file and record."""
         try:
             yield
         except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-            told = storage.damage(self.path, self._shards)
-            raise ValueError(told or f"{self.path} cannot be read: {error.message}") from error
+            message = storage.damage(self.path, self._shards)
+            raise ValueError(message or f"{self.path} cannot be read: {error.message}") from error
 
     def dataset(self):
-        """Returns a `tf.data.Dataset` of the rounds, each a flat tuple of tensors; see `unpack`."""
+        """Returns a `tf.data.Dataset` of the rounds, in order.
+
+        Each is a flat tuple of tensors, which `unpack` takes.
+        """
         return storage.read(self.path, self._shards, self.layout)
 
     def unpack(self, tensors):
-        """Returns a round's `weights, non_trainable_weights, x, y, sample_weight, loss`."""
-        parts = self._unflattened(list(tensors))
+        """Returns the fields of a round from a tuple of tensors that `dataset` gave.
+
+        Returns:
+            `weights, non_trainable_weights, x, y, sample_weight, loss`, as in `Round`.
+        """
+        fields = self._unflattened(list(tensors))
         names = ("weights", "non_trainable_weights", "x", "y", "sample_weight", "loss")
-        return tuple(parts[name] for name in names)
+        return tuple(fields[name] for name in names)
 
     def check_model(self, model):
-        """Raises a ValueError unless a model has the weights that were recorded."""
+        """Raises a ValueError unless the weights of a model have the shapes that were recorded."""
         expected = self.manifest["weights"]
         found = weight_table(model)
         if found != expected:
@@ -126,22 +155,26 @@ class Trajectory:
             )
 
     def _unflattened(self, flat):
-        parts = self.layout.unflatten(flat)
-        return parts | {"weights": self._format.decode(parts["weights"])}
+        fields = self.layout.unflatten(flat)
+        return fields | {"weights": self._format.decode(fields["weights"])}
 
-    def _round(self, number, parts):
-        return Round(number, **parts | {"loss": float(parts["loss"])})
+    def _round(self, number, fields):
+        return Round(number, **fields | {"loss": float(fields["loss"])})
 
 
 def _progress(file):
-    # There is none where recording was cut off before its first round was written.
+    # There is no file if recording stopped before it had written its first round.
     if not file.exists():
         return {"shards": [], "weight_error": 0.0}
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def weight_table(model):
-    """Returns shapes of the trainable weights and of the others, as a manifest has them."""
+    """Returns the shapes of a model's weights in the form of the manifest.
+
+    Returns:
+        `{"trainable": [shape, ...], "non_trainable": [shape, ...]}`, shapes as lists.
+    """
     return {
         "trainable": [list(v.shape) for v in model.trainable_variables],
         "non_trainable": [list(v.shape) for v in model.non_trainable_variables],

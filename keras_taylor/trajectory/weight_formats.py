@@ -1,67 +1,79 @@
-"""How the weights of recorded rounds are kept: as they are, or in fewer bytes."""
+"""The formats in which the weights of recorded rounds are stored: exactly, or in fewer bytes."""
 
 import numpy as np
 import tensorflow as tf
+
+from keras_taylor.trajectory.replacing import write_arrays
 
 FORMATS = ("exact", "float32", "bfloat16")
 FIRST = "first.npz"
 
 
 class WeightFormat:
-    """Turns weights into what is kept of them and back.
+    """Encodes the weights of rounds for the disk and decodes them.
 
-    `"bfloat16"` keeps `W^n - W^1` with eight bits of precision: an error of at most 1/256 of each
-    displacement, whatever the weights' size.
+    `"exact"` stores weights in their own dtype, `"float32"` in float32. `"bfloat16"` stores
+    `W^n - W^1` with eight bits of precision: the error is at most 1/256 of each displacement,
+    however large the weights are.
 
     Args:
-        keep: One of `FORMATS`.
+        name: One of `FORMATS`.
 
     Attributes:
-        error: The largest `||kept - W^n|| / ||W^n - W^1||` of the rounds so far; zero for weights
-            that are kept exactly.
+        error: The largest `||stored - W^n|| / ||W^n - W^1||` of the rounds so far; zero for
+            `"exact"`.
+
+    Example:
+
+    >>> weight_format = WeightFormat("bfloat16")
+    >>> weight_format.begin([np.array([100.0, 100.0])])
+    >>> stored = weight_format.encode([np.array([100.5, 99.75])])
+    >>> weight_format.decode(stored)
+    [array([100.5 ,  99.75])]
     """
 
-    def __init__(self, keep):
-        self.keep, self.error = keep, 0.0
-        self._first = None
+    def __init__(self, name):
+        self.name, self.error = name, 0.0
+        self._first_weights = None
 
     def begin(self, weights):
-        """Takes the weights of the first round, from which the others are told apart."""
-        self._first = [np.array(weight) for weight in weights]
+        """Takes the weights of the first round kept as `W^1`."""
+        self._first_weights = [np.array(weight) for weight in weights]
 
     def save(self, path):
-        """Writes the first weights into a directory, where the format needs them."""
-        if self.keep != "exact":
-            np.savez(path / FIRST, *self._first)
+        """Writes `W^1` into a directory, if the format needs it for decoding."""
+        if self.name != "exact":
+            write_arrays(path / FIRST, self._first_weights)
 
     def load(self, path):
         """Reads what `save` wrote."""
-        if self.keep != "exact":
+        if self.name != "exact":
             with np.load(path / FIRST) as saved:
-                self._first = [saved[f"arr_{index}"] for index in range(len(saved.files))]
+                self._first_weights = [saved[f"arr_{index}"] for index in range(len(saved.files))]
 
     def encode(self, weights):
-        """Returns the arrays to keep of a round's weights."""
-        if self.keep == "exact":
+        """Returns the arrays to store for the weights of a round."""
+        if self.name == "exact":
             return weights
-        encoded = [self._encoded(*pair) for pair in zip(weights, self._first, strict=True)]
+        pairs = zip(weights, self._first_weights, strict=True)
+        encoded = [self._encoded(weight, first) for weight, first in pairs]
         self._note_error(weights, self.decode(encoded))
         return encoded
 
-    def decode(self, arrays):
-        """Returns weights from what was kept of them, arrays or tensors."""
-        if self.keep == "exact":
-            return list(arrays)
+    def decode(self, stored):
+        """Returns the weights of a round from what was stored: arrays, or tensors."""
+        if self.name == "exact":
+            return list(stored)
         wide = [
             tf.cast(a, first.dtype) if tf.is_tensor(a) else a.astype(first.dtype)
-            for first, a in zip(self._first, arrays, strict=True)
+            for first, a in zip(self._first_weights, stored, strict=True)
         ]
-        if self.keep == "float32":
+        if self.name == "float32":
             return wide
-        return [first + a for first, a in zip(self._first, wide, strict=True)]
+        return [first + a for first, a in zip(self._first_weights, wide, strict=True)]
 
     def _encoded(self, weight, first):
-        if self.keep == "float32":
+        if self.name == "float32":
             return np.asarray(weight, "float32")
         return (weight - first).astype(tf.bfloat16.as_numpy_dtype)
 
@@ -69,6 +81,7 @@ class WeightFormat:
         def norm(pairs):
             return np.sqrt(sum(np.sum((np.asarray(a, float) - b) ** 2) for a, b in pairs))
 
-        moved = norm(zip(weights, self._first, strict=True))
-        if moved:
-            self.error = max(self.error, float(norm(zip(decoded, weights, strict=True)) / moved))
+        distance = norm(zip(weights, self._first_weights, strict=True))
+        if distance:
+            error = float(norm(zip(decoded, weights, strict=True)) / distance)
+            self.error = max(self.error, error)

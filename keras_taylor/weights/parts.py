@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from keras_taylor.weights.scopes import SCOPES
+ONE_PART = "'network', 'layer:<key>' or 'unit:<key>/<number>'"
 
 
 class Part:
@@ -34,7 +34,9 @@ class Part:
 
     def __init__(self, scopes, name):
         self.scopes, self.name = scopes, name
-        self.layer, self.unit = _parsed(scopes, name)
+        if name in ("layers", "units"):
+            raise ValueError(f"scope {name!r} has several parts: expected {ONE_PART}")
+        _, self.layer, self.unit = scopes.locate(name)
         numbers = range(scopes.unit_count) if self.layer is None else scopes.layer_units(self.layer)
         self.units = numbers if self.unit is None else numbers[self.unit : self.unit + 1]
 
@@ -115,7 +117,7 @@ def part_names(scopes, scope):
         return [f"layer:{layer}" for layer in scopes.layers]
     if scope == "units":
         return [f"unit:{layer}/{n}" for layer, count in scopes.layers.items() for n in range(count)]
-    _parsed(scopes, scope)
+    scopes.locate(scope)
     return [scope]
 
 
@@ -135,23 +137,3 @@ def by_scope(scopes, scope, values):
     units = {layer: scopes.layer_units(layer) for layer in scopes.layers}
     found = {layer: list(values[numbers.start : numbers.stop]) for layer, numbers in units.items()}
     return {layer: of_layer for layer, of_layer in found.items() if of_layer}
-
-
-def _parsed(scopes, name):
-    """Returns the layer and the unit that a part's name says, `None` for what it leaves open."""
-    kind, _, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if name == "network":
-        return None, None
-    if kind == "layer":
-        scopes.check_layer(rest)
-        return rest, None
-    layer, _, number = rest.rpartition("/")
-    if kind != "unit" or not number.isdigit():
-        raise ValueError(
-            f"unknown scope {name!r}: expected one of {', '.join(SCOPES)}, 'layer:<key>' or "
-            f"'unit:<key>/<number>', with a key of {', '.join(scopes.layers)}"
-        )
-    scopes.check_layer(layer)
-    if int(number) >= scopes.layers[layer]:
-        raise ValueError(f"layer {layer!r} has {scopes.layers[layer]} units, asked for {number}")
-    return layer, int(number)

@@ -1,4 +1,13 @@
-"""How the weights of a model are cut into a network, its layers and their units."""
+"""How the weights of a model are cut into a network, its layers and their units.
+
+A scope is a string that says which parts of the weights are asked for:
+
+    "network"          all weights: one part
+    "layers"           each layer
+    "units"            each unit of each layer
+    "layer:<key>"      one layer, such as "layer:dense_1"
+    "unit:<key>/<n>"   one unit of a layer, counted from 0, such as "unit:dense_1/3"
+"""
 
 import collections
 import dataclasses
@@ -12,16 +21,17 @@ from keras import ops
 # A kernel of a depthwise layer under Keras' own name, or of a separable one.
 DEPTHWISE = re.compile(r"(^|/)depthwise_(kernel$|conv[12]d(_\d+)?/[^/]+$)")
 SCOPES = ("network", "layers", "units")
+ONE_UNIT = re.compile(r"unit:(.+)/([0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Weights seen as one matrix: one weight with its units as columns, or many vectors in a row.
+    """Weights as one matrix: one weight with its units as columns, or many vectors in one row.
 
     Args:
-        weights: Places of the weights in the list of all weights.
-        rows: Number of rows; 1 for vectors.
-        columns: How many columns each of the weights fills.
+        weights: The indices of the weights in the list of all weights.
+        rows: The number of rows; 1 for vectors.
+        columns: The number of columns that each of the weights fills.
     """
 
     weights: tuple
@@ -32,27 +42,38 @@ class Piece:
 class Scopes:
     """The cut of a list of weights into network, layers and units.
 
-    A layer holds all weights whose path has the same beginning: `block1/dense` for
-    `block1/dense/kernel` and `block1/dense/bias`. (Keras lets the paths in a Sequential and in a
-    subclassed model begin with the model's name, those in a functional model not.) Where two
-    layers have the same path, the later one gets a suffix (`dense_1`).
+    A layer holds all weights whose paths begin alike: `block1/dense` holds `block1/dense/kernel`
+    and `block1/dense/bias`. (In a Sequential and in a subclassed model, Keras begins the paths
+    with the model's name; in a functional model it does not.) If two layers have the same path,
+    the later one gets a suffix (`dense_1`).
 
-    A unit is one index of the last axis of all weights of a layer: a column of a kernel with its
-    bias. For a depthwise kernel it is one index of its last two axes, flattened. Where the weights
-    of a layer differ in their number of units (as in a separable convolution), the layer has the
-    units of each number in turn.
+    A unit is one index of the last axis of all weights of a layer: a column of a kernel, with its
+    bias. For a depthwise kernel it is one index of the last two axes, flattened. The weights of a
+    layer may differ in their number of units (as in a separable convolution). Such a layer has
+    the units of the first number, then the units of the next.
 
-    A kernel counts as depthwise if its layer has a vector as long as its last two axes together,
-    or if its layer has the name that Keras gives a depthwise one; a depthwise layer that is renamed
-    and has no bias is cut along its last axis alone, since weights do not know their layer's class.
+    A kernel counts as depthwise in two cases: its layer has a vector as long as the kernel's last
+    two axes together, or its layer has the name that Keras gives to depthwise layers. Weights do
+    not know the class of their layer. So a depthwise layer that was renamed and has no bias is
+    cut along its last axis alone.
 
-    Vectors over all units hold one layer after the other. Weights are computed with as matrices
-    `(rows, columns)`, one for each of `pieces`, where each column belongs to one unit: a matrix for
-    each weight that has several rows, and one row with all the others, since many small operations
-    would cost more than the arithmetic.
+    A vector over all units holds the units of one layer after those of another. The arithmetic
+    uses matrices `(rows, columns)` in which each column belongs to one unit, one matrix for each
+    of `pieces`: one for each weight with several rows, and a single row for all other weights,
+    because many small operations would cost more than the arithmetic.
 
     Args:
         weights: The `keras.Variable`s, in the order of the tensors that are cut later.
+
+    Attributes:
+        layers: `{layer key: number of units}`, in the order of the weights.
+        unit_count: The number of all units.
+        shapes: The shape of each weight.
+        unit_counts: The number of units of each weight.
+        first_units: The number of each weight's first unit, among all units.
+        pieces: The `Piece`s that the matrices follow.
+        column_units: The unit of each column of the matrices side by side.
+        unit_layers: The number of the layer of each unit, `(unit_count,)`.
 
     Raises:
         ValueError: if there is no weight.
@@ -90,7 +111,7 @@ class Scopes:
         )
 
     def matrices(self, tensors):
-        """Returns tensors, shaped like the weights, as one matrix `(rows, columns)` a piece."""
+        """Returns tensors shaped like the weights as matrices `(rows, columns)`, one a piece."""
         return [
             _side_by_side(
                 [
@@ -102,17 +123,21 @@ class Scopes:
         ]
 
     def tensors(self, matrices):
-        """Returns one matrix a piece as tensors shaped like the weights: undoes `matrices`."""
+        """Returns matrices, one for each piece, as tensors shaped like the weights."""
         result = [None] * len(self.shapes)
         for piece, matrix in zip(self.pieces, matrices, strict=True):
             ends = itertools.accumulate(piece.columns)
             for index, columns, end in zip(piece.weights, piece.columns, ends, strict=True):
-                part = matrix[:, end - columns : end]
-                result[index] = ops.reshape(part, self.shapes[index])
+                own = matrix[:, end - columns : end]
+                result[index] = ops.reshape(own, self.shapes[index])
         return result
 
     def unit_sums(self, matrices):
-        """Returns the sum of the entries of each unit, in one vector `(unit_count,)`."""
+        """Returns the sum over the entries of each unit, as one vector `(unit_count,)`.
+
+        Args:
+            matrices: Matrices `(rows, columns)`, one for each piece.
+        """
         columns = ops.concatenate(
             [
                 ops.sum(matrix, axis=0) if piece.rows > 1 else ops.reshape(matrix, (-1,))
@@ -121,43 +146,97 @@ class Scopes:
         )
         return ops.segment_sum(columns, self.column_units, self.unit_count)
 
-    def totals(self, units, scope):
-        """Sums a vector over all units for each part of a scope.
+    def totals(self, units, kind):
+        """Sums a vector over all units within each part of one kind.
 
         Args:
             units: A vector `(unit_count,)`.
-            scope: `"network"`, `"layers"` or `"units"`.
+            kind: `"network"`, `"layers"` or `"units"`.
 
         Returns:
             A scalar for the network, a vector `(layers,)`, or the vector itself.
+
+        Raises:
+            ValueError: if the kind is another one.
         """
-        check_scope(scope)
-        if scope == "network":
+        if kind not in SCOPES:
+            raise ValueError(f"unknown scope {kind!r}: expected one of {', '.join(SCOPES)}")
+        if kind == "network":
             return ops.sum(units)
-        if scope == "layers":
+        if kind == "layers":
             return ops.segment_sum(units, self.unit_layers, len(self.layers))
         return units
 
     def named(self, values, scope):
-        """Returns values of a scope by name: a scalar, `{layer: scalar}` or `{layer: (units,)}`.
+        """Returns the values that a scope asks for, under the names of the layers.
 
         Args:
-            values: A scalar, a vector `(layers,)` or a vector `(unit_count,)`, as in `totals`.
-            scope: `"network"`, `"layers"` or `"units"`.
+            values: The values of all parts of `scope_kind(scope)`: one value for the network, or
+                a tensor `(layers, ...)` or `(unit_count, ...)`.
+            scope: Any scope.
+
+        Returns:
+            The value for `"network"`, `{layer: value}` for `"layers"`, `{layer: (units, ...)}` for
+            `"units"`, and the value of that part for one layer or one unit.
+
+        Raises:
+            ValueError: if there is no such scope; the message lists what there is.
+
+        Example:
+
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="net")
+        >>> scopes = Scopes(model.trainable_variables)
+        >>> values = np.array([5.0, 7.0])  # one for each unit
+        >>> float(scopes.named(values, f"unit:{list(scopes.layers)[0]}/1"))
+        7.0
         """
-        check_scope(scope)
-        if scope == "network":
+        kind, layer, unit = self.locate(scope)
+        if kind == "network":
             return values
-        if scope == "layers":
-            return {layer: values[number] for number, layer in enumerate(self.layers)}
-        ends = itertools.accumulate(self.layers.values())
-        return {
-            layer: values[end - units : end]
-            for end, (layer, units) in zip(ends, self.layers.items(), strict=True)
-        }
+        if kind == "layers":
+            by_layer = {key: values[number] for number, key in enumerate(self.layers)}
+        else:
+            by_layer = {
+                key: values[units.start : units.stop] for key, units in self._ranges().items()
+            }
+        if layer is None:
+            return by_layer
+        return by_layer[layer] if unit is None else by_layer[layer][unit]
+
+    def locate(self, scope):
+        """Returns what a scope names: its kind, the key of its layer, the number of its unit.
+
+        Args:
+            scope: Any scope.
+
+        Returns:
+            A tuple of `"network"`, `"layers"` or `"units"`; the layer's key or `None`; and the
+            unit's number in its layer or `None`.
+
+        Raises:
+            ValueError: if there is no such scope; the message lists the scopes, the layers, or
+                says how many units the layer has.
+        """
+        kind, layer, unit = _parsed(scope, self.layers)
+        if layer is not None:
+            self.check_layer(layer)
+        if unit is not None and unit >= self.layers[layer]:
+            unit_count = self.layers[layer]
+            raise ValueError(
+                f"unknown unit {unit} in scope {scope!r}: layer {layer!r} has {unit_count} units, "
+                f"numbered from 0 to {unit_count - 1}"
+            )
+        return kind, layer, unit
 
     def layer_part(self, tensors, layer):
-        """Returns a list of the tensors of one layer, and `None` in place of all others.
+        """Returns the tensors of one layer, with `None` in place of all others.
+
+        Args:
+            tensors: Tensors shaped like the weights.
+            layer: The key of the layer.
+
+        Returns:
+            A list as long as `tensors`.
 
         Raises:
             ValueError: if there is no such layer; the message lists the layers.
@@ -169,23 +248,31 @@ class Scopes:
         ]
 
     def keys_of(self, weights):
-        """Returns the layer of each weight, by the number (`id`) of the weight."""
+        """Returns `{id(weight): layer key}` for the weights, in the order of this cut."""
         return {id(weight): key for weight, key in zip(weights, self._keys, strict=True)}
 
     def layer_units(self, layer):
-        """Returns the numbers of a layer's units among all units, as a range."""
+        """Returns the numbers of a layer's units among all units, as a range.
+
+        Raises:
+            ValueError: if there is no such layer; the message lists the layers.
+        """
         self.check_layer(layer)
-        numbers = dict(
-            zip(self.layers, itertools.accumulate(self.layers.values(), initial=0), strict=False)
-        )
-        return range(numbers[layer], numbers[layer] + self.layers[layer])
+        return self._ranges()[layer]
+
+    def _ranges(self):
+        ends = itertools.accumulate(self.layers.values())
+        return {
+            layer: range(end - unit_count, end)
+            for end, (layer, unit_count) in zip(ends, self.layers.items(), strict=True)
+        }
 
     def unit_part(self, tensors, unit):
-        """Returns a list of tensors in which only one unit's entries are left, others are zero.
+        """Returns tensors that keep the entries of one unit and are zero elsewhere.
 
         Args:
-            tensors: Tensors shaped like the weights; some may be `None`, and stay so.
-            unit: Number of the unit among all units; an integer or a scalar tensor.
+            tensors: Tensors shaped like the weights. Where one is `None`, the result is `None`.
+            unit: The number of the unit among all units: an integer or a scalar tensor.
         """
         return [
             None if tensor is None else self._masked(index, tensor, unit)
@@ -193,11 +280,11 @@ class Scopes:
         ]
 
     def scaled(self, tensors, factors):
-        """Returns tensors with each unit's entries multiplied by a factor of its own.
+        """Returns tensors with the entries of each unit multiplied by the unit's factor.
 
         Args:
-            tensors: Tensors shaped like the weights; some may be `None`, and stay so.
-            factors: A vector over all units, `(unit_count,)`.
+            tensors: Tensors shaped like the weights. Where one is `None`, the result is `None`.
+            factors: A factor for each unit, `(unit_count,)`.
         """
         cuts = zip(tensors, self.first_units, self.unit_counts, strict=True)
         return [
@@ -216,12 +303,12 @@ class Scopes:
         return ops.reshape(matrix, self.shapes[index])
 
     def check_layer(self, layer):
-        """Raises a ValueError, which lists the layers, unless the layer is one of them."""
+        """Raises a ValueError that lists the layers if there is no layer with this key."""
         if layer not in self.layers:
             raise ValueError(f"unknown layer {layer!r}: expected one of {', '.join(self.layers)}")
 
     def check_shapes(self, tensors, what):
-        """Raises a ValueError unless there is one tensor a weight, each of its weight's shape."""
+        """Raises a ValueError unless there is one tensor for each weight, of the same shape."""
         shapes = [tuple(ops.shape(tensor)) for tensor in tensors]
         if shapes != self.shapes:
             raise ValueError(
@@ -230,17 +317,61 @@ class Scopes:
             )
 
 
+def scope_kind(scope):
+    """Returns the kind of the parts that a scope asks for.
+
+    Args:
+        scope: Any scope.
+
+    Returns:
+        `"network"`, `"layers"` (for one layer, too) or `"units"` (for one unit, too).
+
+    Raises:
+        ValueError: if the scope has none of the forms; the message lists them.
+
+    Example:
+
+    >>> scope_kind("layers"), scope_kind("layer:dense_1"), scope_kind("unit:dense_1/3")
+    ('layers', 'layers', 'units')
+    """
+    return _parsed(scope)[0]
+
+
 def check_scope(scope):
-    """Raises a ValueError, which lists the scopes, unless the scope is one of them."""
-    if scope not in SCOPES:
-        raise ValueError(f"unknown scope {scope!r}: expected one of {', '.join(SCOPES)}")
+    """Raises a ValueError unless a scope has one of the forms; the message lists them.
+
+    Whether the layer or unit exists is checked by `Scopes.locate`, which knows the layers.
+    """
+    _parsed(scope)
+
+
+def _parsed(scope, layers=()):
+    """Returns the kind of a scope, the key of its layer and the number of its unit, or `None`."""
+    if isinstance(scope, str):
+        if scope in SCOPES:
+            return scope, None, None
+        if scope.startswith("layer:") and scope != "layer:":
+            return "layers", scope.removeprefix("layer:"), None
+        if found := ONE_UNIT.fullmatch(scope):
+            return "units", found[1], int(found[2])
+    known = f", with the key of a layer: {', '.join(layers)}" if layers else ""
+    raise ValueError(
+        f"unknown scope {scope!r}: expected one of {', '.join(SCOPES)}, layer:<key>, "
+        f"unit:<key>/<n>{known}"
+    )
 
 
 def layer_keys(paths):
     """Returns the key of the layer of each weight.
 
-    The key is the path without its last part, or the path itself where it has one part only. A
-    path that comes again belongs to another layer of the same name, whose key gets a suffix.
+    The key is the path up to its last `/`, or the whole path if there is none. If a path appears
+    again, it belongs to another layer of the same name, and that layer's key gets a suffix.
+
+    Args:
+        paths: The path of each weight.
+
+    Returns:
+        A list of keys, one for each path.
 
     Example:
 
@@ -281,15 +412,16 @@ def _numbered(groups):
     """Returns the number of each weight's first unit, and the number of units of each layer.
 
     Args:
-        groups: Layer and number of units of each weight; equal ones share their units.
+        groups: For each weight, its layer and its number of units. Weights for which both are
+            equal share their units.
     """
     layers = {layer: 0 for layer, _ in groups}
     offsets = {}
     for layer, units in dict.fromkeys(groups):
         offsets[layer, units] = layers[layer]
         layers[layer] += units
-    starts = dict(zip(layers, itertools.accumulate(layers.values(), initial=0), strict=False))
-    return [starts[layer] + offsets[layer, units] for layer, units in groups], layers
+    firsts = dict(zip(layers, itertools.accumulate(layers.values(), initial=0), strict=False))
+    return [firsts[layer] + offsets[layer, units] for layer, units in groups], layers
 
 
 def _pieces(shapes, counts):

@@ -8,6 +8,7 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.callbacks.activation_recorder import MEASURES
+from keras_taylor.exploration import snapshots
 
 Recorder = kt.callbacks.ActivationRecorder
 
@@ -21,9 +22,8 @@ def _model():
     return model
 
 
-GENERATOR = np.random.default_rng(0)
-X, Y = GENERATOR.normal(size=(32, 4)), GENERATOR.normal(size=(32, 2))
-PROBE = GENERATOR.normal(size=(10, 4))
+X, Y = (np.random.default_rng(width).normal(size=(32, width)) for width in (4, 2))
+PROBE = np.random.default_rng(10).normal(size=(10, 4))
 
 
 def _fit(recorder, model=None, **options):
@@ -32,11 +32,11 @@ def _fit(recorder, model=None, **options):
 
 
 def test_measures_are_logged_and_match_snapshots_taken_apart():
-    recorder, snapshots = Recorder(PROBE), []
+    recorder, apart = Recorder(PROBE), []
 
     class Apart(keras.callbacks.Callback):
         def take(self):
-            snapshots.append(snapshots.Probe(self.model, PROBE).snapshot())
+            apart.append(snapshots.Probe(self.model, PROBE).snapshot())
 
         def on_train_begin(self, logs=None):
             self.take()
@@ -49,15 +49,15 @@ def test_measures_are_logged_and_match_snapshots_taken_apart():
     )
     assert set(MEASURES) < set(history)
     assert recorder.steps == [0, 4, 8, 12]
-    moves = [snapshots.hamming_share(a, b) for a, b in itertools.pairwise(snapshots)]
+    moves = [snapshots.hamming_share(a, b) for a, b in itertools.pairwise(apart)]
     assert history["activation_hamming"] == pytest.approx(moves)
-    nearest = [snapshots.nearest_share(s, snapshots[:n]) for n, s in enumerate(snapshots)][1:]
+    nearest = [snapshots.nearest_share(s, apart[:n]) for n, s in enumerate(apart)][1:]
     assert history["nearest_hamming"] == pytest.approx(nearest)
     assert history["switches_per_unit"] == pytest.approx(np.cumsum(moves))
     seen = set()
-    counts = [len(seen := seen | snapshots.digests(s)) for s in snapshots]
+    counts = [len(seen := seen | snapshots.digests(s)) for s in apart]
     assert history["distinct_configurations"] == counts[1:]
-    frequency = snapshots.unit_frequency(snapshots[-1])
+    frequency = snapshots.unit_frequency(apart[-1])
     assert history["dead_units"][-1] == snapshots.dead_share(frequency)
 
 
@@ -93,7 +93,7 @@ def test_another_model_needs_another_recorder():
 
 
 def test_keeping_few_snapshots(tmp_path):
-    recorder = Recorder(PROBE, max_snapshots=2)
+    recorder = Recorder(PROBE, max_snapshots=np.int64(2))
     _fit(recorder)
     assert len(recorder.snapshots) == 2
     recorder.to_npz(tmp_path / "bits.npz")
@@ -119,6 +119,10 @@ def test_tensorboard_has_scalars_and_histograms(tmp_path, read_summaries):
     ("options", "message"),
     [
         ({"max_snapshots": 0}, "max_snapshots must be"),
+        ({"max_snapshots": True}, "max_snapshots must be"),
+        ({"max_snapshots": np.True_}, "max_snapshots must be"),
+        ({"max_snapshots": 1.5}, "max_snapshots must be"),
+        ({"every": True}, "every must be"),
         ({"probe_x": np.zeros((0, 4))}, "no examples"),
         ({"probe_x": np.zeros((3, 5))}, "takes"),
     ],

@@ -58,7 +58,7 @@ def test_rounds_of_a_recording_are_counted(tmp_path):
     assert looks.at == [2, 4, 6]
 
 
-@pytest.mark.parametrize("every", ["batch", 0, -1, 1.5, None, True])
+@pytest.mark.parametrize("every", ["batch", 0, -1, 1.5, None, True, np.True_, np.nan])
 def test_bad_every(every):
-    with pytest.raises(ValueError, match="every must be 'epoch' or a positive number, received"):
+    with pytest.raises(ValueError, match="every must be 'epoch' or a positive integer, received"):
         Cadence(every)

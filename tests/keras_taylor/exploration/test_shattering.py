@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_taylor.exploration import shattering
 
@@ -100,6 +101,18 @@ def test_band_is_students():
     np.testing.assert_allclose(upper - mean, [4.302653 / np.sqrt(3), 12.706205], rtol=1e-6)
     np.testing.assert_allclose(mean - lower, upper - mean)
     assert np.isnan(shattering.band(curves[:1])[1]).all()
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    """In 4,000 samples of six normal values, 95 % within the error of a binomial count."""
+    curves = np.random.default_rng(0).normal(3.0, 2.0, size=(6, 4000))
+    _, lower, upper = shattering.band(curves)
+    covered = int(np.sum((lower <= 3.0) & (upper >= 3.0)))
+    assert stats.binomtest(covered, 4000, 0.95).pvalue > 0.001
+    # The test tells it from the normal interval, which is too short for six values.
+    mean, error = curves.mean(axis=0), curves.std(axis=0, ddof=1) / np.sqrt(6)
+    short = int(np.sum(np.abs(mean - 3.0) <= 1.96 * error))
+    assert stats.binomtest(short, 4000, 0.95).pvalue < 1e-6
 
 
 def test_half_width():

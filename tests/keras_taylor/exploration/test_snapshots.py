@@ -37,7 +37,6 @@ def test_distances_by_hand():
     one, other = _snapshot(), _snapshot(weights=(-1.0, -1.0, 0.5))
     np.testing.assert_array_equal(snapshots.hamming(one, other)["hidden"], [1, 1, 1])
     assert snapshots.hamming_share(one, other) == pytest.approx(3 / 9)
-    np.testing.assert_allclose(snapshots.unit_switches(one, other)["hidden"], [1, 0, 0])
     far = _snapshot(weights=(-1.0, 1.0, 0.5))
     assert snapshots.nearest_share(far, [one, other]) == pytest.approx(3 / 9)
     assert np.isnan(snapshots.nearest_share(far, []))
@@ -93,8 +92,6 @@ def test_measures_match_unpacked_brute_force(policy):
         # A window has one winner, however many digits its number has; each kink counts.
         differ = differ.any(axis=0, keepdims=True) if bits.kind == "pool" else differ
         np.testing.assert_array_equal(snapshots.hamming(one, other)[name], differ.sum(axis=(0, 2)))
-        by_unit = differ.reshape(-1, bits.shape[-1]).mean(axis=0)
-        np.testing.assert_allclose(snapshots.unit_switches(one, other)[name], by_unit)
         if bits.kind == "rectifier":
             on = pair[0][0].reshape(-1, bits.shape[-1]).mean(axis=0)
             np.testing.assert_allclose(snapshots.unit_frequency(one)[name], on)

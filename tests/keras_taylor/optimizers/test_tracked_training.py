@@ -45,22 +45,51 @@ def _assert_same(training, build, dtype=None, callbacks=lambda: (), **options):
     return tracker
 
 
+def _cached(function):
+    cache = {}
+
+    def cached(*key):
+        if str(key) not in cache:
+            cache[str(key)] = function(*key)
+        return cache[str(key)]
+
+    return cached
+
+
+@pytest.fixture(scope="module")
+def bare(make_training):
+    """Weights after training without a tracker, by name of the optimizer and mode."""
+    return _cached(lambda name, mode: _weights(make_training(), OPTIMIZERS[name](), **mode))
+
+
+@pytest.fixture(scope="module")
+def reference(make_training):
+    """Linear regret in float64 NumPy, by name of the optimizer."""
+
+    def regret(name):
+        training, inner = make_training(), make_training.recorded(OPTIMIZERS[name]())
+        _weights(training, inner, run_eagerly=True)
+        return training.linear_regret(inner.kept, training.flat)
+
+    return _cached(regret)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_training_is_the_same_to_the_bit(training, name, mode):
-    tracker = _assert_same(training, OPTIMIZERS[name], **mode)
+def test_training_is_the_same_to_the_bit(training, bare, reference, name, mode):
+    tracker = RegretTracker(OPTIMIZERS[name]())
+    for one, other in zip(bare(name, mode), _weights(training, tracker, **mode), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert int(tracker.steps) == 12
-    assert np.isfinite(tracker.linear_regret())
+    if "jit_compile" not in mode:  # XLA draws other dropout masks
+        np.testing.assert_allclose(tracker.linear_regret(), reference(name), rtol=1e-3)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_training_is_the_same_with_every_option(training, name, options):
     tracker = _assert_same(training, lambda: OPTIMIZERS[name](**options))
-    plain = RegretTracker(OPTIMIZERS[name]())
-    _weights(training, plain)
-    # The first gradient is the same: it is recorded before any option acts on it.
-    assert int(tracker.steps) == int(plain.steps)
+    assert int(tracker.steps) == 12
 
 
 @pytest.fixture
@@ -75,7 +104,11 @@ def mixed_precision():
 def test_mixed_precision_under_a_loss_scale(training, mode):
     tracker = _assert_same(training, OPTIMIZERS["adam"], **mode)
     assert int(tracker.steps) == 12
-    assert 0 < float(tracker.linear_regret()) < 100
+    inner = training.recorded(OPTIMIZERS["adam"]())
+    # Around it, `compile` puts the same LossScaleOptimizer, which takes the scale off.
+    _weights(training, inner, run_eagerly=True)
+    expected = training.linear_regret(inner.kept, training.flat)
+    np.testing.assert_allclose(tracker.linear_regret(), expected, rtol=1e-3)
     assert np.isnan(tracker.average_loss)
     assert np.isnan(tracker.optimum_lower_bound())
 
@@ -117,9 +150,11 @@ def test_training_goes_on_as_it_would_after_a_non_finite_gradient(training):
     ("name", "mode"),
     [("sgd", {}), ("sgd", {"jit_compile": True}), ("rmsprop", {"jit_compile": True}), ("adam", {})],
 )
-def test_training_is_the_same_to_the_bit_with_signal_to_noise(training, name, mode):
-    bare = _weights(training, OPTIMIZERS[name](), **mode)
+def test_training_is_the_same_to_the_bit_with_signal_to_noise(
+    training, bare, reference, name, mode
+):
     tracker = RegretTracker(OPTIMIZERS[name](), track_snr=True)
-    for one, other in zip(bare, _weights(training, tracker, **mode), strict=True):
+    for one, other in zip(bare(name, mode), _weights(training, tracker, **mode), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert np.isfinite(tracker.snr()).all()
+    if "jit_compile" not in mode:  # XLA draws other dropout masks
+        np.testing.assert_allclose(tracker.linear_regret(), reference(name), rtol=1e-3)

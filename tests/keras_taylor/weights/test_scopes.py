@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
-from keras_taylor.weights.scopes import Scopes, layer_keys
+from keras_taylor.weights.scopes import Scopes, check_scope, layer_keys, scope_kind
 
 
 def _built(shape, *stack):
@@ -140,6 +141,90 @@ def test_unknown_scope_lists_the_known():
     scopes, weights = _mixed()
     with pytest.raises(ValueError, match="'layer'.*network, layers, units"):
         scopes.totals(scopes.unit_sums(scopes.matrices(weights)), "layer")
+
+
+KINDS = [
+    ("network", "network"),
+    ("layers", "layers"),
+    ("units", "units"),
+    ("layer:dense", "layers"),
+    ("layer:block1/unit:0/dense", "layers"),
+    ("unit:dense/0", "units"),
+    ("unit:block1/dense/12", "units"),
+]
+BAD_FORMS = ["", "layer", "dense", "layer:", "unit:", "unit:dense", "unit:dense/", "unit:/1"]
+BAD_FORMS += ["unit:dense/-1", "unit:dense/1.5", "unit:dense/²", "Layers", None, 3, ["layers"]]
+
+
+@pytest.mark.parametrize(("scope", "kind"), KINDS)
+def test_kinds_of_scopes(scope, kind):
+    check_scope(scope)
+    assert scope_kind(scope) == kind
+
+
+@pytest.mark.parametrize("scope", BAD_FORMS, ids=repr)
+@pytest.mark.parametrize("check", [check_scope, scope_kind])
+def test_other_forms_are_refused(scope, check):
+    with pytest.raises(ValueError, match="unknown scope.*network, layers, units, layer:<key>"):
+        check(scope)
+
+
+def test_a_cut_says_which_layers_and_units_it_has():
+    scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, name="b"))
+    assert scopes.locate("network") == ("network", None, None)
+    assert scopes.locate("layers") == ("layers", None, None)
+    assert scopes.locate("layer:b") == ("layers", "b", None)
+    assert scopes.locate("unit:a/3") == ("units", "a", 3)
+    with pytest.raises(ValueError, match="unknown scope 'a'.*with the key of a layer: a, b"):
+        scopes.locate("a")
+    for scope in ("layer:c", "unit:c/0"):
+        with pytest.raises(ValueError, match="unknown layer 'c': expected one of a, b"):
+            scopes.locate(scope)
+    with pytest.raises(ValueError, match="layer 'b' has 2 units, numbered from 0 to 1"):
+        scopes.locate("unit:b/2")
+
+
+def test_one_part_is_the_entry_of_all_parts():
+    """Eagerly and in a graph; a layer's key may hold slashes and a number at its end."""
+
+    def nested(name, units):
+        inputs = keras.Input((3,))
+        return keras.Sequential([inputs, layers.Dense(units, name="2")], name=name)
+
+    scopes = _built((3,), nested("one", 3), nested("two", 4))
+    assert scopes.layers == {"one/2": 3, "two/2": 4}
+    units = np.arange(7, dtype="float64")
+
+    def values(scope):
+        return scopes.named(scopes.totals(tf.constant(units), scope_kind(scope)), scope)
+
+    for read in (values, tf.function(values)):
+        assert float(read("network")) == units.sum()
+        for scope in ("layers", "units"):
+            found = read(scope)
+            assert list(found) == ["one/2", "two/2"]
+        for layer, first, count in (("one/2", 0, 3), ("two/2", 3, 4)):
+            own = units[first : first + count]
+            np.testing.assert_array_equal(read("units")[layer], own)
+            assert float(read(f"layer:{layer}")) == float(read("layers")[layer]) == own.sum()
+            for number in range(count):
+                assert float(read(f"unit:{layer}/{number}")) == own[number]
+        with pytest.raises(ValueError, match="has 3 units"):
+            read("unit:one/2/3")
+
+
+def test_values_may_have_further_axes():
+    scopes = _built((3,), layers.Dense(2, name="a"), layers.Dense(1, name="b"))
+    values = np.arange(15.0).reshape(3, 5)
+    np.testing.assert_array_equal(scopes.named(values, "unit:b/0"), values[2])
+    np.testing.assert_array_equal(scopes.named(values, "units")["a"], values[:2])
+
+
+def test_layer_units_are_numbered_in_order():
+    scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, name="b"))
+    assert (scopes.layer_units("a"), scopes.layer_units("b")) == (range(4), range(4, 6))
+    with pytest.raises(ValueError, match="unknown layer 'c'"):
+        scopes.layer_units("c")
 
 
 def test_other_shapes_are_refused():

@@ -1,0 +1,90 @@
+"""Tests of the sums over rounds, against NumPy on made-up rounds."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_taylor.tracking.regret_sums import RegretSums
+from keras_taylor.weights.scopes import SCOPES, Scopes
+
+SHAPES = [(3, 4), (4,), (4, 2), (2,)]
+
+
+@pytest.fixture
+def made():
+    """Scopes, sums, and weights and gradients of some rounds in float64."""
+    layers = [keras.layers.Dense(4, name="a"), keras.layers.Dense(2, name="b")]
+    model = keras.Sequential([keras.Input((3,)), *layers], name="net")
+    scopes, names = Scopes(model.trainable_variables), []
+
+    def add_variable(shape, name, dtype):
+        names.append(name)
+        return keras.Variable(np.zeros(shape), dtype=dtype)
+
+    sums = RegretSums(add_variable, scopes, "float32", track_snr=True)
+    generator = np.random.default_rng(0)
+    rounds = [[[generator.normal(size=s) for s in SHAPES] for _ in range(2)] for _ in range(5)]
+    return scopes, sums, rounds, names
+
+
+def _add(scopes, sums, rounds):
+    sums.set_first_weights(scopes.matrices([w.astype("float32") for w in rounds[0][0]]))
+    for weights, gradients in rounds:
+        pair = [
+            scopes.matrices([a.astype("float32") for a in arrays])
+            for arrays in (gradients, weights)
+        ]
+        sums.add(pair[0], *sums.terms(*pair))
+
+
+def _flat(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+
+def test_regret_and_distances_of_the_network(made):
+    scopes, sums, rounds, _ = made
+    _add(scopes, sums, rounds)
+    first = _flat(rounds[0][0])
+    distance = max(np.linalg.norm(_flat(w) - first) for w, _ in rounds)
+    inner = sum(np.vdot(_flat(g), _flat(w) - first) for w, g in rounds)
+    total = sum(_flat(g) for _, g in rounds)
+    np.testing.assert_allclose(sums.distances("network"), distance, rtol=1e-6)
+    for radius in (None, 0.7):
+        expected = inner + (radius or distance) * np.linalg.norm(total)
+        np.testing.assert_allclose(sums.linear_regret("network", radius), expected, rtol=1e-5)
+    comparator = [np.full(shape, 0.3) for shape in SHAPES]
+    expected = inner - np.vdot(total, 0.3 - first)
+    np.testing.assert_allclose(
+        sums.linear_regret_against("network", comparator), expected, rtol=1e-5
+    )
+
+
+def test_shapes_of_each_kind(made):
+    scopes, sums, rounds, _ = made
+    _add(scopes, sums, rounds)
+    for kind, shape in zip(SCOPES, ((), (2,), (6,)), strict=True):
+        assert sums.linear_regret(kind).shape == sums.distances(kind).shape == shape
+
+
+def test_order_of_variables_is_that_of_saved_optimizers(made):
+    names = made[3]
+    assert list(dict.fromkeys(names)) == [
+        "first_weights",
+        "gradient",
+        "gradient_square",
+        "update",
+        "update_square",
+        "inner_product",
+        "network_distance",
+        "layer_distance",
+        "unit_distance",
+    ]
+
+
+def test_zeroed_variables_are_all_but_the_first_weights(made):
+    scopes, sums, rounds, names = made
+    _add(scopes, sums, rounds)
+    assert len(sums.variables()) == len(names) - names.count("first_weights")
+    for variable in sums.variables():
+        variable.assign(np.zeros(variable.shape))
+    assert float(sums.linear_regret("network")) == 0.0
