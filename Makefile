@@ -8,13 +8,26 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 DEMO := out/demo
 
-.PHONY: demo test lint format clean
+# The least versions that setup.py allows: an environment of its own, made by uv with Python 3.11.
+LOWEST := .venv-lowest
+LOWEST_UV := $(LOWEST)/uv/bin/uv
+LOWEST_RUN := $(LOWEST)/env/bin/python
+LOWEST_STAMP := $(LOWEST)/.installed
+
+.PHONY: demo test test-lowest lint format clean
 
 demo: $(STAMP)
 	$(RUN) -m experiments.taylor_regret --output_dir=$(DEMO) --data_dir=out/data
 
 test: $(STAMP)
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+# Fails first where a bound is not the version that was installed for it.
+test-lowest: $(LOWEST_STAMP)
+	$(LOWEST_RUN) .ci/lowest_versions.py
+	$(LOWEST_RUN) -m pytest -n 2 --dist loadfile
+	$(LOWEST_RUN) -m ruff check .
+	$(LOWEST_RUN) -m ruff format --check .
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -30,5 +43,14 @@ $(STAMP): setup.py pyproject.toml
 	$(RUN) -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
+$(LOWEST_STAMP): setup.py pyproject.toml
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)/uv
+	$(LOWEST)/uv/bin/python -m pip install --quiet uv
+	$(LOWEST_UV) venv --quiet --python 3.11 $(LOWEST)/env
+	$(LOWEST_UV) pip install --quiet --python $(LOWEST_RUN) --resolution lowest-direct \
+		--editable '.[cpu,experiments,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) out build dist *.egg-info

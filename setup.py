@@ -10,18 +10,21 @@ VERSION_FILE = ROOT / "keras_taylor" / "version.py"
 
 EXPERIMENTS = [
     "absl-py>=2.1",
+    # tensorflow-datasets imports it and declares it for Python before 3.9 alone.
     "importlib_resources>=6",
     "jinja2>=3.1",
     "joblib>=1.4",
-    "matplotlib>=3.8",
+    "matplotlib>=3.8.4",
+    # tensorflow-metadata, which tensorflow-datasets brings, needs it and declares less.
+    "protobuf>=6.31.1",
     "requests>=2.31",
     "rich>=13.7",
-    "scikit-learn>=1.4",
-    "tensorboard>=2.18",
+    "scikit-learn>=1.4.2",
+    "tensorboard>=2.20",
     "tensorflow-datasets>=4.9.6",
     "tqdm>=4.66",
 ]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8"]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.13"]
 
 
 def version():
@@ -39,11 +42,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_taylor", "keras_taylor.*"]),
-    # ops.segment_sum, ops.jvp and the optimizer hooks used here exist since Keras 3.12.
-    install_requires=["keras>=3.12", "numpy>=2.0", "scipy>=1.11"],
+    # Lower bounds are those that `make test-lowest` has passed with.
+    install_requires=["keras>=3.12", "numpy>=2.0", "scipy>=1.15"],
     extras_require={
-        "cpu": ["tensorflow-cpu>=2.18"],
-        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "cpu": ["tensorflow-cpu>=2.20"],
+        "gpu": ["tensorflow[and-cuda]>=2.20"],
         "experiments": EXPERIMENTS,
         "cluster": ["ray>=2.40"],
         "test": TEST,
