@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_taylor.weights.parts import Part
+from keras_taylor.weights.parts import Part, by_scope, part_names
 from keras_taylor.weights.scopes import Scopes
 
 
@@ -50,7 +50,26 @@ def test_cut_leaves_the_part(scopes):
     assert Part(scopes, "network").cut([1, 2, 3]) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["a", "layers", "unit:a", "unit:a/x", "layer:"])
+@pytest.mark.parametrize("name", ["a", "unit:a", "unit:a/x", "layer:"])
 def test_unknown_parts_list_the_known(scopes, name):
     with pytest.raises(ValueError, match="unknown.*a, b"):
         Part(scopes, name)
+
+
+@pytest.mark.parametrize("scope", ["layers", "units"])
+def test_several_parts_are_no_part(scopes, scope):
+    with pytest.raises(ValueError, match=f"'{scope}' has several parts: expected 'network'"):
+        Part(scopes, scope)
+
+
+def test_names_and_values_of_a_scope(scopes):
+    names = part_names(scopes, "units")
+    assert names[:3] == ["unit:a/0", "unit:a/1", "unit:b/0"]
+    assert by_scope(scopes, "units", range(6)) == {"a": [0, 1], "b": [2, 3, 4, 5]}
+    assert by_scope(scopes, "units", range(3)) == {"a": [0, 1], "b": [2]}, "an interrupted call"
+    assert part_names(scopes, "layers") == ["layer:a", "layer:b"]
+    assert by_scope(scopes, "layers", [5, 6]) == {"a": 5, "b": 6}
+    assert part_names(scopes, "layer:b") == ["layer:b"]
+    assert by_scope(scopes, "layer:b", [7]) == 7
+    with pytest.raises(ValueError, match="unknown scope 'nope'"):
+        part_names(scopes, "nope")
