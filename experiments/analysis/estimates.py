@@ -1,4 +1,4 @@
-"""What runs with several seeds say: means with intervals, differences, rank correlations."""
+"""Estimates from runs with several seeds: means with intervals, differences, rank correlations."""
 
 import dataclasses
 import math
@@ -24,17 +24,17 @@ class Estimate:
 
 
 def from_json(found):
-    """Returns the `Estimate` that a JSON file holds, in which what is not finite is `None`."""
+    """Returns the `Estimate` that a JSON file holds; `None` there stands for NaN."""
     ends = (found[name] for name in ("value", "lower", "upper"))
     return Estimate(*(math.nan if end is None else end for end in ends))
 
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation(Estimate):
-    """A rank correlation with its interval, and how likely one as strong is by chance.
+    """A rank correlation with its interval, and the probability of one as strong by chance.
 
-    `p_value` is over all pairings of the groups' means (from seven groups on over 2000 of them):
-    what so few groups can tell at all.
+    `p_value` is from the permutations of the groups' means: all of them, or 2000 from seven groups
+    on. It limits what a correlation of few groups can show.
     """
 
     p_value: float
@@ -69,8 +69,8 @@ def difference(values, others):
 def rank_correlation(groups, seed=0):
     """Returns Spearman's correlation of two quantities over the means of groups.
 
-    The interval is from a bootstrap over the runs within each group: what another set of seeds may
-    give for the same groups, not what other groups would.
+    The interval is from a bootstrap over the runs within each group. It says what other seeds may
+    give for the same groups, not what other groups would give.
 
     Args:
         groups: A list of lists of pairs, one list a group.
@@ -105,9 +105,9 @@ def _p_value(means):
 
 
 def verdict(estimate, expected_sign):
-    """Returns whether an interval says that a sign holds, does not, or leaves it open.
+    """Returns what an interval says about a sign: `HOLDS`, `FAILS` or `UNDECIDED`.
 
-    A `RankCorrelation` that is likely by chance leaves it open, however narrow its interval.
+    It is undecided for a `RankCorrelation` that is likely by chance, even with a narrow interval.
     """
     if not math.isfinite(estimate.lower) or getattr(estimate, "p_value", 0) > 1 - CONFIDENCE:
         return UNDECIDED

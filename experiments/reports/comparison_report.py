@@ -4,20 +4,9 @@ import functools
 
 import numpy as np
 
-from experiments.analysis import estimates
-from experiments.reports import bands, drawing, formatting, report
+from experiments.analysis import cells
+from experiments.reports import drawing, report
 
-COLUMNS = (
-    "task",
-    "optimizer",
-    "learning_rate",
-    "seed",
-    "steps",
-    "diverged",
-    "final_loss",
-    "accuracy",
-    "seconds",
-)
 HOW_TO_READ = {
     "final loss": "The mean training loss over the last tenth of a run; in brackets its 95 % "
     "interval over seeds, by Student's t.",
@@ -28,49 +17,21 @@ HOW_TO_READ = {
 }
 
 
-def row(run):
-    """Returns a run as a row of the CSV file."""
-    return {name: run.get(name) for name in COLUMNS if name != "accuracy"} | {
-        "accuracy": run["metrics"].get("accuracy")
-    }
-
-
-def summarize(grid, again):
-    """Returns for each optimizer its best rate, and its final loss and accuracy over seeds."""
-    summary = {}
-    for optimizer in dict.fromkeys(run["optimizer"] for run in grid):
-        tried = [run for run in grid if run["optimizer"] == optimizer]
-        best = [run for run in again if run["optimizer"] == optimizer]
-        losses = [run["final_loss"] for run in tried if run["final_loss"] is not None]
-        rate = best[0]["learning_rate"] if best else None
-        summary[optimizer] = {
-            "best_rate": rate,
-            "is_at_end": rate in (tried[0]["learning_rate"], tried[-1]["learning_rate"]),
-            "rates": len(tried),
-            "diverged": sum(run["diverged"] for run in tried),
-            "within_ten_percent": sum(loss <= 1.1 * min(losses) for loss in losses),
-            "final_loss": vars(estimates.mean([run["final_loss"] for run in best])),
-            "accuracy": vars(estimates.mean([run["metrics"].get("accuracy") for run in best])),
-            "by_seed": [run["final_loss"] for run in best],
-        }
-    return summary
-
-
 def best_table(summary):
     """Returns header and rows: each optimizer at its best rate."""
     has_accuracy = any(
-        formatting.number(s["accuracy"]["value"]) != formatting.MISSING for s in summary.values()
+        cells.number(s["accuracy"]["value"]) != cells.MISSING for s in summary.values()
     )
     header = ("optimizer", "best rate", "final loss", "within 10 %", "diverged")
     header += ("accuracy",) if has_accuracy else ()
     return header, [
         (
             optimizer,
-            formatting.number(s["best_rate"], 3) + (" (end)" if s["is_at_end"] else ""),
-            formatting.estimate(s["final_loss"], 2),
+            cells.number(s["best_rate"], 3) + (" (end)" if s["is_at_end"] else ""),
+            cells.estimate(s["final_loss"], 2),
             f"{s['within_ten_percent']} of {s['rates']}",
             f"{s['diverged']} of {s['rates']}",
-            *([formatting.number(s["accuracy"]["value"], 3)] if has_accuracy else []),
+            *([cells.number(s["accuracy"]["value"], 3)] if has_accuracy else []),
         )
         for optimizer, s in summary.items()
     ]
@@ -82,8 +43,8 @@ def grid_table(grid):
     return header, [
         (
             run["optimizer"],
-            formatting.number(run["learning_rate"], 3),
-            "diverged" if run["diverged"] else formatting.number(run["final_loss"]),
+            cells.number(run["learning_rate"], 3),
+            "diverged" if run["diverged"] else cells.number(run["final_loss"]),
         )
         for run in grid
     ]
@@ -93,7 +54,7 @@ def figures(grid, again):
     """Returns `{name: draw()}` of all pictures."""
     return {
         "loss": functools.partial(
-            bands.curves_figure,
+            drawing.curves_figure,
             again,
             "loss_rounds",
             lambda run: run["losses"],

@@ -2,7 +2,7 @@
 
 import functools
 
-from experiments.reports import drawing, formatting, report
+from experiments.reports import regret_figures, regret_tables, report
 
 HOW_TO_READ = {
     "average loss": "The mean training loss over the rounds that were recorded. It is the Taylor "
@@ -38,39 +38,39 @@ def sections(runs, summaries, tracked_rounds):
         report.Section(
             "Loss = Taylor optimum + regret",
             _notes(summaries),
-            table=report.Table(*formatting.decomposition_table(summaries)),
+            table=report.Table(*regret_tables.decomposition_table(summaries)),
             pictures=_split_pictures(runs, summaries),
         ),
         report.Section("How to read it", terms=HOW_TO_READ),
         report.Section(
             "Layer by layer",
-            table=report.Table(*formatting.part_table(summaries, "layer"), text_columns=2),
+            table=report.Table(*regret_tables.part_table(summaries, "layer"), text_columns=2),
             pictures=tuple(
                 picture
-                for part in formatting.parts_of(summaries, "layer")
+                for part in regret_tables.parts_of(summaries, "layer")
                 for picture in _split_pictures(runs, summaries, part)
             ),
         ),
         report.Section(
             "Some units",
-            table=report.Table(*formatting.part_table(summaries, "unit"), text_columns=2),
+            table=report.Table(*regret_tables.part_table(summaries, "unit"), text_columns=2),
         ),
         report.Section(
             "What Taylor regret lies between",
-            table=report.Table(*formatting.sandwich_table(summaries)),
+            table=report.Table(*regret_tables.sandwich_table(summaries)),
             pictures=_sandwich_pictures(runs),
         ),
         report.Section(
             "Linear regret of the network",
-            table=report.Table(*formatting.network_table(summaries)),
+            table=report.Table(*regret_tables.network_table(summaries)),
             pictures=_network_pictures(runs, tracked_rounds),
         ),
         report.Section("Linear regret of the layers", pictures=_layer_pictures(runs)),
         report.Section(
             "Linear regret of the layers in numbers",
-            table=report.Table(*formatting.layer_table(summaries), text_columns=2),
+            table=report.Table(*regret_tables.layer_table(summaries), text_columns=2),
         ),
-        report.Section("Runs", table=report.Table(*formatting.run_table(summaries))),
+        report.Section("Runs", table=report.Table(*regret_tables.run_table(summaries))),
     ]
 
 
@@ -84,19 +84,19 @@ def _split_pictures(runs, summaries, part="network"):
     return (
         report.picture(
             f"Average loss of each optimizer as Taylor optimum and average regret of {name}",
-            functools.partial(drawing.decomposition_figure, summaries, part),
+            functools.partial(regret_figures.decomposition_figure, summaries, part),
         ),
         report.picture(
             f"Cumulative regret of {name} against the round, logarithmic, with its interval, "
             "linear regret dotted, and a guide of slope one half",
-            functools.partial(drawing.growth_figure, runs, part),
+            functools.partial(regret_figures.growth_figure, runs, part),
         ),
     )
 
 
 def _network_pictures(runs, tracked_rounds):
-    draw_loss = functools.partial(drawing.loss_figure, runs, tracked_rounds)
-    draw_regret = functools.partial(drawing.regret_figure, runs, None)
+    draw_loss = functools.partial(regret_figures.loss_figure, runs, tracked_rounds)
+    draw_regret = functools.partial(regret_figures.regret_figure, runs, None)
     return (
         report.picture("Training loss against the round, for each optimizer", draw_loss),
         report.picture(
@@ -112,7 +112,7 @@ def _sandwich_pictures(runs):
         report.picture(
             f"Average regret of {run['optimizer']} against the initial weights, and average linear "
             "regret above it, against the round",
-            functools.partial(drawing.sandwich_figure, run),
+            functools.partial(regret_figures.sandwich_figure, run),
         )
         for run in runs
     )
@@ -122,7 +122,7 @@ def _layer_pictures(runs):
     return tuple(
         report.picture(
             f"Cumulative linear regret of layer {layer} against the round, logarithmic",
-            functools.partial(drawing.regret_figure, runs, layer),
+            functools.partial(regret_figures.regret_figure, runs, layer),
         )
         for layer in layers_of(runs)
     )

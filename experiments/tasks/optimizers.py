@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 
 import keras_taylor as kt
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

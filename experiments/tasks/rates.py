@@ -3,7 +3,7 @@
 import math
 
 # Rates are an optimizer's own times these, half a decade apart.
-STEP = 10**0.5
+RATE_RATIO = 10**0.5
 FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0, 10**1.5)
 
 
@@ -30,9 +30,9 @@ def beyond_ends(grid):
     for name, rate in best(grid).items():
         tried = [run["learning_rate"] for run in grid if run["optimizer"] == name]
         if rate == max(tried):
-            found.append((name, _near_half_decade(rate * STEP)))
+            found.append((name, _near_half_decade(rate * RATE_RATIO)))
         elif rate == min(tried):
-            found.append((name, _near_half_decade(rate / STEP)))
+            found.append((name, _near_half_decade(rate / RATE_RATIO)))
     return found
 
 

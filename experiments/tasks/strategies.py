@@ -6,7 +6,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from experiments.runs.errors import UsageError
 from experiments.tasks import datasets, losses, networks
+from experiments.tasks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from experiments import optimizer_comparison
 from experiments.reports import comparison_report
 from experiments.runs import comparison
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 SECONDS = ("seconds", "environment")
 

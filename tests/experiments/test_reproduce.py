@@ -12,7 +12,7 @@ from experiments import presets, reproduce
 from experiments.analysis import claims
 from experiments.reports import reproduction_report
 from experiments.runs import results
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import shattered_gradients
 from experiments.reports import shattering_report
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 from experiments.tasks import shattering_networks
 
 

@@ -14,7 +14,7 @@ import keras_taylor
 from experiments import taylor_regret
 from experiments.analysis import summary
 from experiments.runs import training
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
 PICTURES = ("decomposition.png", "regret.png", "loss.png", "linear_regret.png", "layers.png")

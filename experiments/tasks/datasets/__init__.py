@@ -6,8 +6,8 @@ import io
 import requests
 import tensorflow_datasets as tfds
 
-from experiments.runs.errors import DataNotFoundError
 from experiments.tasks.datasets import digits  # noqa: F401 (its import registers the builder)
+from experiments.tasks.errors import DataNotFoundError
 
 # The builders that make their examples from what is installed, without a download.
 LOCAL = ("digits",)

@@ -8,7 +8,7 @@ from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from experiments.runs import flags
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 def test_defining_twice_is_harmless_and_defaults_agree():

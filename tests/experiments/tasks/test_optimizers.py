@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 from experiments.tasks import optimizers
 
 

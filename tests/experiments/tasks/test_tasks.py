@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 from experiments.tasks import tasks
 
 # Input shape, output width, parameters of the model, batch size.

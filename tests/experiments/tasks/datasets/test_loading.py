@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 
-from experiments.runs.errors import DataNotFoundError
+from experiments.tasks.errors import DataNotFoundError
 from experiments.tasks import datasets
 
 
