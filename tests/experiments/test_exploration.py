@@ -4,18 +4,16 @@ import csv
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from experiments import exploration
-from experiments.reports import exploration_report
-from experiments.runs import exploring, flags
-from experiments.tasks import tasks
+from experiments.analysis import exploration_summary
+from experiments.runs.settings import ExplorationSettings
 
 
 @pytest.fixture(scope="module")
 def finished(data_dir, tmp_path_factory):
-    settings = flags.SeedsSettings(
+    settings = ExplorationSettings(
         optimizers=("sgd", "sgd_rms_normalized", "adam"),
         max_steps=30,
         recorded_rounds=10,
@@ -43,8 +41,8 @@ def test_results_are_complete(finished):
         assert row["switches a rectifier"]["value"] > 0
     assert len(found["summary"]["claims"]) == 6
     assert set(found["summary"]["normalization"]) == {
-        *exploration_report.MEASURES,
-        *exploration_report.ENDS,
+        *exploration_summary.MEASURES,
+        *exploration_summary.ENDS,
     }
     with (directory / "exploration.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -87,20 +85,3 @@ def test_divergence_is_a_result(finished, tmp_path):
     found = json.loads((exploration.main(settings) / "results.json").read_text())
     assert [run["diverged"] for run in found["runs"]] == [True, False]
     assert found["summary"]["optimizers"]["sgd:1000.0"]["diverged"] == 1
-
-
-def test_probe_is_the_first_examples(data_dir):
-    task = tasks.get("digits_classifier")
-    examples = tasks.examples(task, data_dir)
-    found = exploring.probe(task, examples, 3)
-    expected = [example["image"].numpy().ravel() / 16 for example in examples.take(3)]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_loss_in_windows():
-    curve = exploring.LossCurve()
-    for number, loss in enumerate([4.0, 2.0, 1.0, 1.0, 0.0]):
-        curve.on_train_batch_end(number, {"loss": loss})
-    rounds, losses = curve.windowed(2)
-    assert rounds == [3, 5]
-    assert losses == [pytest.approx(7 / 3), 0.5]
