@@ -80,24 +80,33 @@ def rank_correlation(groups, seed=0):
     if len(groups) < 3:
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
-    means = [group.mean(axis=0) for group in groups]
-    resampled = [
-        _spearman([g[generator.integers(0, len(g), len(g))].mean(axis=0) for g in groups])
-        for _ in range(RESAMPLES)
-    ]
-    resampled = [value for value in resampled if math.isfinite(value)] or [math.nan]
+    one, other = np.transpose([group.mean(axis=0) for group in groups])
+    value = float(_spearman(one, other))
+    resampled = _spearman(*np.moveaxis(_resampled_means(groups, generator), -1, 0))
+    resampled = resampled[np.isfinite(resampled)]
+    resampled = resampled if len(resampled) else [math.nan]
     lower, upper = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return RankCorrelation(_spearman(means), float(lower), float(upper), _p_value(means))
+    return RankCorrelation(value, float(lower), float(upper), _p_value(one, other, value))
 
 
-def _p_value(means):
-    one, other = np.transpose(means)
-    if not math.isfinite(_spearman(means)):
+def _resampled_means(groups, generator):
+    """Returns the means of groups whose members are drawn again, `(RESAMPLES, groups, 2)`."""
+    return np.array(
+        [
+            [group[generator.integers(0, len(group), len(group))].mean(axis=0) for group in groups]
+            for _ in range(RESAMPLES)
+        ]
+    )
+
+
+def _p_value(one, other, value):
+    if not math.isfinite(value):
         return math.nan
     found = stats.permutation_test(
         (one,),
-        lambda x: stats.spearmanr(x, other).statistic,
+        lambda x, axis: _spearman(x, other),
         permutation_type="pairings",
+        vectorized=True,
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(0),
     )
@@ -114,8 +123,10 @@ def verdict(estimate, expected_sign):
     return {expected_sign: HOLDS, -expected_sign: FAILS}.get(estimate.sign(), UNDECIDED)
 
 
-def _spearman(means):
-    one, other = np.transpose(means)
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return math.nan
-    return float(stats.spearmanr(one, other).statistic)
+def _spearman(one, other):
+    """Returns Spearman's correlation along the last axis; NaN where a quantity is constant."""
+    ranks = [stats.rankdata(values, axis=-1) for values in (one, other)]
+    one, other = (each - each.mean(axis=-1, keepdims=True) for each in ranks)
+    scale = np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1))
+    product = (one * other).sum(axis=-1)
+    return np.divide(product, scale, out=np.full(scale.shape, math.nan), where=scale > 0)

@@ -12,6 +12,16 @@ from experiments.tasks import optimizers, shattering_networks, strategies, tasks
 from experiments.tasks.errors import DataNotFoundError, UsageError
 
 
+class PositiveParser(flags.FloatParser):
+    """Parses a positive, finite number."""
+
+    syntactic_help = "a positive number"
+
+    def is_outside_bounds(self, value):
+        """Returns whether the number is anything else; NaN is."""
+        return not 0 < value < math.inf
+
+
 class ListParser(flags.ArgumentParser):
     """Parses a list with commas, each item by a parser of absl that checks its bounds."""
 
@@ -31,6 +41,20 @@ class ListParser(flags.ArgumentParser):
         return f"list of {self.item.flag_type()}"
 
 
+class OptimizersParser(ListParser):
+    """Parses a list of optimizers, which stay texts."""
+
+    def __init__(self):
+        super().__init__(flags.ArgumentParser())
+
+    def parse(self, argument):
+        """Returns the texts as a tuple, if each of them is an optimizer."""
+        texts = super().parse(argument)
+        # A UsageError is a ValueError, which absl reports together with the flag.
+        optimizers.parse_all(texts)
+        return texts
+
+
 class ListSerializer(flags.ArgumentSerializer):
     """Writes a list with commas, as `ListParser` reads it."""
 
@@ -38,10 +62,8 @@ class ListSerializer(flags.ArgumentSerializer):
         return ",".join(map(str, value))
 
 
-def _list(item, name, default, text, flag_values):
-    return flags.DEFINE(
-        ListParser(item), name, default, text, flag_values, ListSerializer(), required=False
-    )
+def _list(parser, name, default, text, flag_values):
+    flags.DEFINE(parser, name, default, text, flag_values, ListSerializer())
 
 
 def _enum(values, name, default, text, flag_values):
@@ -53,35 +75,7 @@ def _integer(lower_bound, name, default, text, flag_values, upper_bound=None):
 
 
 def _positive(name, default, text, flag_values):
-    flags.DEFINE_float(name, default, text, flag_values=flag_values)
-    flags.register_validator(
-        name,
-        lambda value: value is None or 0 < value < math.inf,
-        "expected a positive number",
-        flag_values,
-    )
-
-
-def _positive_list(name, default, text, flag_values):
-    _list(flags.FloatParser(), name, default, text, flag_values)
-    flags.register_validator(
-        name,
-        lambda values: all(0 < value < math.inf for value in values),
-        "expected positive numbers",
-        flag_values,
-    )
-
-
-def _optimizers(name, default, text, flag_values):
-    _list(flags.ArgumentParser(), name, default, text, flag_values)
-    flags.register_validator(name, _are_optimizers, flag_values=flag_values)
-
-
-def _are_optimizers(texts):
-    try:
-        return bool(optimizers.parse_all(texts))
-    except UsageError as error:
-        raise flags.ValidationError(str(error)) from error
+    flags.DEFINE(PositiveParser(), name, default, text, flag_values)
 
 
 def _string(name, default, text, flag_values):
@@ -94,9 +88,11 @@ def _bool(name, default, text, flag_values):
 
 _count = functools.partial(_integer, 1)
 _seed = functools.partial(_integer, 0, upper_bound=2**32 - 1)
-_texts = functools.partial(_list, flags.ArgumentParser())
-_kinds = functools.partial(_list, flags.EnumParser(list(shattering_networks.KINDS)))
-_counts = functools.partial(_list, flags.IntegerParser(lower_bound=1))
+_optimizers = functools.partial(_list, OptimizersParser())
+_texts = functools.partial(_list, ListParser(flags.ArgumentParser()))
+_kinds = functools.partial(_list, ListParser(flags.EnumParser(list(shattering_networks.KINDS))))
+_counts = functools.partial(_list, ListParser(flags.IntegerParser(lower_bound=1)))
+_positive_list = functools.partial(_list, ListParser(PositiveParser()))
 
 # By the name of a field of the settings: how its flag is defined, and its help text.
 FLAGS = {

@@ -29,6 +29,7 @@ def finished(data_dir, tmp_path_factory):
         tolerance=0.1,
         parts=("network",),
         horizons=3,
+        max_passes=5,
     )
     shattering = {
         "kinds": ("linear", "relu"),

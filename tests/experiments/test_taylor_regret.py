@@ -176,4 +176,5 @@ def test_mistakes_end_in_one_line():
     finished = _run_binary("--optimizers=sgd,nope")
     assert finished.returncode != 0
     assert "Traceback" not in finished.stderr
-    assert finished.stderr.strip().splitlines()[-1].startswith("error: unknown optimizer 'nope'")
+    (line,) = finished.stderr.strip().splitlines()
+    assert line.startswith("error: flag --optimizers=sgd,nope: unknown optimizer 'nope'")
