@@ -2,8 +2,8 @@
 
     python -m benchmarks.jax_taylor_loss convnet
 
-Prints the least milliseconds of several calls. `benchmarks.taylor_loss --jax` runs it in a process
-of its own, since a process has one backend.
+Prints the least milliseconds of several calls. `benchmarks.taylor_loss --jax` runs it in a new
+process, since a process has one backend.
 """
 
 import os

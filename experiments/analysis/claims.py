@@ -197,9 +197,9 @@ def better_solutions(task, tuned, source):
 def together(verdicts):
     """Returns the verdict on a claim that follows from several, without those of controls.
 
-    The claim holds if all say so. It does not hold if so many are contrary that chance gives as
-    many with a probability of at most 5 %, where each is contrary by chance with 2.5 %. Else it is
-    undecided.
+    The claim holds if all verdicts say so. It does not hold if chance gives as many contrary ones
+    with a probability of at most 5 %, where each is contrary by chance with a probability of 2.5 %.
+    Otherwise it is undecided.
     """
     verdicts = [verdict for verdict in verdicts if verdict != CONTROL]
     contrary = verdicts.count(estimates.FAILS)

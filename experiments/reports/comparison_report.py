@@ -1,4 +1,4 @@
-"""The tables, pictures and words of `experiments.optimizer_comparison`."""
+"""The tables, pictures and explanations of `experiments.optimizer_comparison`."""
 
 import functools
 
@@ -8,12 +8,13 @@ from experiments.analysis import cells
 from experiments.reports import drawing, report
 
 HOW_TO_READ = {
-    "final loss": "The mean training loss over the last tenth of a run; in brackets its 95 % "
+    "final loss": "The mean training loss over the last tenth of a run. In brackets: its 95 % "
     "interval over seeds, by Student's t.",
-    "best rate": "The learning rate with the lowest final loss at the first seed. The grid goes on "
-    "some steps beyond an end that is best; where it still is an end, a better may lie beyond.",
-    "within 10 %": "How many rates of the grid end within 10 % of the best one's final loss: how "
-    "little the rate matters.",
+    "best rate": "The learning rate with the lowest final loss at the first seed. Where an end of "
+    "the grid is best, some further rates are tried beyond it. (end): the best rate is still an "
+    "end of the grid, so a better one may lie beyond.",
+    "within 10 %": "How many rates of the grid have a final loss within 10 % of the lowest. The "
+    "more, the less the rate matters.",
 }
 
 
@@ -67,7 +68,7 @@ def figures(grid, again):
 
 
 def sensitivity_figure(grid):
-    """Final loss against the learning rate, a line for each optimizer; gaps where it diverged."""
+    """Draws final loss against learning rate for each optimizer, with gaps where it diverged."""
     figure, (axes,) = drawing.subplots(1)
     for index, optimizer in enumerate(dict.fromkeys(run["optimizer"] for run in grid)):
         tried = [run for run in grid if run["optimizer"] == optimizer]

@@ -1,4 +1,4 @@
-"""The tables, pictures and words of `experiments.exploration`."""
+"""The tables, pictures and explanations of `experiments.exploration`."""
 
 import functools
 
@@ -9,21 +9,23 @@ from experiments.analysis.exploration_summary import ENDS, MEASURES
 from experiments.reports import drawing, plot_data, report
 
 HOW_TO_READ = {
-    "switches a rectifier": "How often an average rectifier or pooling window has switched, "
-    "between snapshots, over the whole run, for an average example of the probe.",
-    "distance between snapshots, to the nearest": "Share of all bits that differ from the snapshot "
-    "before, and from the nearest of all earlier ones: means over the run. A run that turns back "
-    "has a small second one.",
-    "configurations": "Different activation configurations of single examples in all snapshots.",
-    "dead units": "Share of rectifier units that are off for the whole probe at the end.",
-    "signal-to-noise": "Median over all weights of |mean g| / sqrt(mean g²) over all rounds.",
-    "Taylor optimum, average regret": "Of the network in the recorded rounds: average loss is "
-    "their sum. The optimum is the upper end of its interval.",
-    "rank correlation": "Spearman's, over the optimizers' means: -1 where more exploration always "
-    "goes with less. In brackets its 95 % interval by bootstrap over seeds: what other seeds may "
-    "give for these optimizers, not what other optimizers would. p: how likely one as strong is "
-    "when optimizers are paired by chance. Only an interval on one side of zero with p at most "
-    "0.05, which five optimizers reach with the strictest order only, counts as holding.",
+    "switches a rectifier": "How often a rectifier or pooling window switches between snapshots "
+    "over the whole run: the mean over these and over the examples of the probe.",
+    "distance between snapshots, to the nearest": "The share of all bits that differ from the "
+    "previous snapshot, and from the nearest of all earlier ones: means over the run. The second "
+    "is small for a run that returns to earlier configurations.",
+    "configurations": "The number of different activation configurations of single examples in all "
+    "snapshots.",
+    "dead units": "The share of rectifier units that are off for the whole probe at the end.",
+    "signal-to-noise": "The median over all weights of |mean g| / sqrt(mean g²) over all rounds.",
+    "Taylor optimum, average regret": "Of the network in the recorded rounds; average loss is "
+    "their sum. The optimum is given by the upper end of its interval.",
+    "rank correlation": "Spearman's correlation over the optimizers' means: -1 where more "
+    "exploration always goes with a lower outcome. In brackets: its 95 % interval by bootstrap "
+    "over seeds, which says what other seeds may give for these optimizers, not what other "
+    "optimizers would give. p: the probability of a correlation as strong when optimizers are "
+    "paired by chance. A claim holds only if the interval is on one side of zero and p is at most "
+    "0.05; five optimizers reach this p with the strictest order only.",
 }
 
 

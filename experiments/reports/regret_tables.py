@@ -80,7 +80,7 @@ def _network_row(item):
 
 
 def sandwich_table(summaries):
-    """Returns header and rows (of strings): what average Taylor regret lies between."""
+    """Returns header and rows (of strings): the bounds of average Taylor regret."""
     header = ("optimizer", "regret at W¹", "regret at mean", "average regret", "linear regret / N")
     return header, [
         (

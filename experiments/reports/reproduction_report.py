@@ -102,9 +102,7 @@ def write(directory, by_task, shattering, configuration):
         *report.provenance(_short(configuration), environment),
     ]
     title = f"Neural Taylor approximations: {configuration['preset']} reproduction"
-    lead = (
-        "Balduzzi, McWilliams, Butler-Yeoman, ICML 2017: what holds here, and how that was decided."
-    )
+    lead = "Balduzzi, McWilliams, Butler-Yeoman, ICML 2017: which claims hold here, and why."
     report.write(directory / "report.html", title, lead, sections)
     results.write_text(directory / "report.md", markdown(title, lead, sections))
     for name, draw in _pictures(by_task, shattering).items():

@@ -1,4 +1,4 @@
-"""The tables, pictures and words of `experiments.shattered_gradients`."""
+"""The tables, pictures and explanations of `experiments.shattered_gradients`."""
 
 import functools
 import math
@@ -9,14 +9,14 @@ from experiments.analysis import cells, estimates, shattering_summary
 from experiments.reports import drawing, report
 
 HOW_TO_READ = {
-    "autocorrelation": "Of the gradient of an output in the input, at two inputs on a line between "
-    "two digits: 1 where the gradient is the same, 0 where it has nothing in common. Not centred, "
-    "so a linear network has 1 everywhere.",
-    "half-width": "How far along the line, as a share of it, until the autocorrelation has fallen "
-    "to one half: the median over lines and outputs, and its range over seeds. Where most lines "
-    "never come down to one half it is infinite.",
-    "correlation by distance": "Of the gradients at an input and at one a given distance away in a "
-    "random direction; 1 is the mean distance between two digits.",
+    "autocorrelation": "The correlation of an output's gradient in the input at two inputs on a "
+    "line between two digits: 1 where the gradients are equal, 0 where they are orthogonal. It is "
+    "not centred, so that of a linear network is 1 everywhere.",
+    "half-width": "The distance along the line, as a share of it, at which the autocorrelation has "
+    "fallen to one half: the median over lines and outputs, and its range over seeds. It is "
+    "infinite where most lines never fall to one half.",
+    "correlation by distance": "The correlation of the gradients at an input and at a second one "
+    "in a random direction from it. Distance 1 is the mean distance between two digits.",
 }
 
 
@@ -50,7 +50,7 @@ def figures(runs):
 
 
 def half_width_figure(runs):
-    """The half-width against depth, for each kind; what never halves is at the top."""
+    """Draws the half-width against depth for each kind; infinite ones are left out."""
     figure, (axes,) = drawing.subplots(1)
     for index, (kind, row) in enumerate(shattering_summary.summarize(runs).items()):
         depths = [int(depth) for depth in row]
@@ -67,7 +67,7 @@ def half_width_figure(runs):
 
 
 def depth_figure(runs, kind):
-    """The autocorrelation along lines, a curve for each depth with its 95 % band."""
+    """Draws the autocorrelation along lines, a curve with a 95 % band for each depth."""
     figure, (axes,) = drawing.subplots(1)
     of_kind = [run for run in runs if run["kind"] == kind]
     for index, depth in enumerate(dict.fromkeys(run["depth"] for run in of_kind)):
@@ -79,10 +79,10 @@ def depth_figure(runs, kind):
 
 
 def layer_figure(runs, kind, depth):
-    """The autocorrelation of the gradient in some layers' outputs, with bands over seeds."""
+    """Draws the autocorrelation of the gradient in some layers' outputs, with 95 % bands."""
     figure, (axes,) = drawing.subplots(1)
     group = [run for run in runs if run["kind"] == kind and run["depth"] == depth]
-    # Keras numbers layers of the same class through a process: their order is what is the same.
+    # Keras counts the layers of a process, so only their order is the same in all runs.
     curves = [list(run["by_layer"].values()) for run in group]
     count = len(curves[0])
     for index, of_layer in enumerate(zip(*curves, strict=True)):
@@ -94,7 +94,7 @@ def layer_figure(runs, kind, depth):
 
 
 def distance_figure(runs, depth, key):
-    """The correlation of gradients by distance at one depth, a curve for each kind."""
+    """Draws the correlation of gradients by distance at one depth, a curve for each kind."""
     figure, (axes,) = drawing.subplots(1)
     groups = {}
     for run in runs:

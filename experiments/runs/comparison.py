@@ -55,7 +55,7 @@ def train(run):
         model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
     curve = Curve(run.steps)
     options = {"steps_per_epoch": run.steps, "shuffle": False, "verbose": 0}
-    with strategies.mistakes_told():
+    with strategies.with_clear_errors():
         model.fit(batches, callbacks=[curve], **options)
     curve.check_weights(model)
     rounds, losses = curve.windows()

@@ -1,7 +1,7 @@
 """What `tensorboard --logdir=<output_dir>/tensorboard` shows of the experiments.
 
-During training, `keras_taylor.callbacks.RegretSummaries` writes. This module writes what is known
-after training only. Each run has its own directory, which also holds its hyperparameters.
+During training, `keras_taylor.callbacks.RegretSummaries` writes. This module writes the results
+after training. Each run has its own directory, which also holds its hyperparameters.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""How large a reproduction is: what is trained, recorded and measured for each preset."""
+"""How large a reproduction is: the runs, rounds and measurements of each preset."""
 
 import dataclasses
 

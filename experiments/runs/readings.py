@@ -1,4 +1,4 @@
-"""A callback that reads a `RegretTracker` now and then during training."""
+"""A callback that reads a `RegretTracker` at some rounds of training."""
 
 import keras
 
@@ -57,7 +57,7 @@ class RegretRecorder(callbacks.DivergenceWatch):
             self.model.stop_training = True
 
     def series(self):
-        """Returns all that was read, as lists over rounds in nested dictionaries."""
+        """Returns all readings, as lists over rounds in nested dictionaries."""
         return {
             "progress": self._progress,
             "average_taylor_loss": self._taylor_losses,

@@ -29,7 +29,7 @@ def make_settings(data_dir):
                 "max_steps": 40,
                 "burn_in": 5,
                 "recorded_rounds": 35,
-                "tolerance": 0.05,
+                "tolerance": 0.2,
                 "parts": ("network",),
                 "horizons": 1,
                 "data_dir": data_dir,

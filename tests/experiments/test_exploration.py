@@ -17,7 +17,7 @@ def finished(data_dir, tmp_path_factory):
         optimizers=("sgd", "sgd_rms_normalized", "adam"),
         max_steps=30,
         recorded_rounds=10,
-        tolerance=0.1,
+        tolerance=0.5,
         seeds=2,
         data_dir=data_dir,
         output_dir=str(tmp_path_factory.mktemp("exploration") / "out"),

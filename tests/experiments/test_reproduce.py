@@ -26,7 +26,7 @@ def finished(data_dir, tmp_path_factory):
         seeds=1,
         burn_in=5,
         recorded=20,
-        tolerance=0.1,
+        tolerance=0.5,
         parts=("network",),
         horizons=3,
         max_passes=5,
