@@ -12,6 +12,7 @@ gradient here, and the same in JAX.
 """
 
 import itertools
+import os
 import pathlib
 import re
 import subprocess
@@ -132,12 +133,13 @@ def against_jax(network):
 
 def milliseconds_in_jax(network):
     """Returns the same for Keras on JAX, measured in a new process."""
-    return float(_last_line("benchmarks.jax_taylor_loss", network))
+    return float(_last_line("benchmarks.jax_taylor_loss", network, KERAS_BACKEND="jax"))
 
 
-def _last_line(module, argument):
+def _last_line(module, argument, **variables):
     command = [sys.executable, "-m", module, argument]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | variables
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise RuntimeError(f"python -m {module} {argument} failed:\n{finished.stderr[-2000:]}")
     return finished.stdout.splitlines()[-1]
