@@ -168,6 +168,9 @@ def run_binary(main, default):
         default: Settings with the binary's defaults.
     """
     define_flags(default)
+    for name in _names(type(default)):
+        # Else --help, which lists the flags of the main module, would leave them out.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
     def run(arguments):
         if not flags.FLAGS["verbosity"].present:

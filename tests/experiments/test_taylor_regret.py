@@ -172,6 +172,13 @@ def _run_binary(*arguments):
     )
 
 
+def test_help_has_the_description_and_the_flags():
+    text = _run_binary("--help").stdout
+    assert text.startswith("Loss = Taylor optimum + regret")
+    assert "--horizons" in text
+    assert "a positive integer" in text
+
+
 def test_mistakes_end_in_one_line():
     finished = _run_binary("--optimizers=sgd,nope")
     assert finished.returncode != 0
