@@ -27,7 +27,7 @@ class ListParser(flags.ArgumentParser):
 
     def __init__(self, item):
         super().__init__()
-        self.item, self.syntactic_help = item, f"a list of: {item.syntactic_help}"
+        self.item, self.syntactic_help = item, f"a list of: {item.syntactic_help or 'texts'}"
 
     def parse(self, argument):
         """Returns the items as a tuple; a default is a tuple already."""
