@@ -1,5 +1,3 @@
 """Benchmarks: what each price costs, as a ratio to a plain training step of the same run."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import experiments  # noqa: F401 (imports TensorFlow without its greetings)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.exploration --output=out/exploration.json
 
-Takes about a minute on two cores. On the CIFAR-10 convnet with a probe of 1,000 examples: what an
-epoch of 50,000 examples takes with a snapshot and all measures after it, over the epoch without
-(its steps are timed, not all of them run), and a snapshot over a forward pass of the probe.
+Takes about a minute on two cores. On the CIFAR-10 convnet with a probe of 1,000 examples, measures
+an epoch of 50,000 examples with a snapshot and all measures, divided by an epoch without (computed
+from some timed steps), and a snapshot divided by a forward pass of the probe.
 """
 
 import time
@@ -36,7 +36,7 @@ def main(_):
         "snapshot": recorder._probe.snapshot,
         "recorded": recorder.take,
     }
-    start = time.perf_counter()
+    began = time.perf_counter()
     seconds = {name: min(s) for name, s in timing.interleaved(functions, BLOCKS).items()}
     epoch = seconds["steps"] / steps * (EXAMPLES // len(data[0]))
     row = {
@@ -46,10 +46,10 @@ def main(_):
         "all_measures_seconds": seconds["recorded"],
         "snapshot_mebibytes": recorder.snapshots[-1].nbytes / 2**20,
         "epoch_seconds": epoch,
-        "snapshots_kept": len(recorder.snapshots),
+        "snapshot_count": len(recorder.snapshots),
     }
     formatting.print_measurements("Recording activation configurations", [row])
-    reporting.write({"rows": [row], "seconds": time.perf_counter() - start})
+    reporting.write({"rows": [row], "seconds": time.perf_counter() - began})
 
 
 if __name__ == "__main__":

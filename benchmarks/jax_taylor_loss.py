@@ -1,15 +1,12 @@
 """One Taylor loss and gradient in JAX, on the same network through Keras' JAX backend.
 
-    python -m benchmarks.jax_taylor_loss convnet
+    KERAS_BACKEND=jax python -m benchmarks.jax_taylor_loss convnet
 
-Prints the least milliseconds of several calls. `benchmarks.taylor_loss --jax` runs it in a process
-of its own, since a process has one backend.
+Prints the least milliseconds of several calls. `benchmarks.taylor_loss --jax` runs it in a new
+process, since a process has one backend.
 """
 
-import os
 import sys
-
-os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +34,8 @@ def taylor_loss_and_gradient(model, loss, x, y):
 
 def main(network):
     """Measures and prints."""
+    if keras.backend.backend() != "jax":
+        raise SystemExit("error: set KERAS_BACKEND=jax, since Keras was imported with another one")
     keras.utils.set_random_seed(0)
     task = timing.tasks.get(timing.NETWORKS[network])
     model = task.build_model()

@@ -53,7 +53,7 @@ def measure(task, examples, choice, directory):
 
 
 def _solve(trajectory, model, part):
-    start = time.perf_counter()
+    began = time.perf_counter()
     found = kt.taylor_optimum(trajectory, model, part, tolerance=_TOLERANCE.value, verbose=0)
     return {
         "optimizer": None,
@@ -65,16 +65,16 @@ def _solve(trajectory, model, part):
         "regret": found.average_regret[0],
         "gap_percent": 100 * found.gap / abs(found.value),
         "passes": found.passes,
-        "seconds": time.perf_counter() - start,
+        "seconds": time.perf_counter() - began,
     }
 
 
 def _seconds_a_step(model, batches, steps):
     """Returns the seconds of a training step in `fit`, after some to warm up."""
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-    start = time.perf_counter()
+    began = time.perf_counter()
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return (time.perf_counter() - start) / steps
+    return (time.perf_counter() - began) / steps
 
 
 def main(_):

@@ -1,4 +1,4 @@
-"""How benchmarks tell what they measured: a flag for a file, defined once, and tables."""
+"""How benchmarks write their measurements: the flag that names a JSON file."""
 
 from absl import flags
 

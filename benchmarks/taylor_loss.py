@@ -1,7 +1,7 @@
 """Cost of exact Taylor losses, as ratios of interleaved runs in one process.
 
     python -m benchmarks.taylor_loss --output=out/taylor_loss.json
-    python -m benchmarks.taylor_loss --jax    # also against JAX, which has to be installed
+    python -m benchmarks.taylor_loss --jax    # also against JAX (installed separately)
     python -m benchmarks.taylor_loss --peak_of=plain    # one process, for its peak memory alone
 
 Takes about four minutes on two cores. Prints, for both networks, in a graph and under XLA: a
@@ -12,6 +12,7 @@ gradient here, and the same in JAX.
 """
 
 import itertools
+import os
 import pathlib
 import re
 import subprocess
@@ -28,7 +29,7 @@ from experiments.reports import formatting
 BLOCKS = {"convnet": 12, "autoencoder": 40}
 
 _PEAK_OF = flags.DEFINE_string("peak_of", None, "Print the peak MiB of a kind of step and stop.")
-_JAX = flags.DEFINE_bool("jax", False, "Compare with JAX, in a process of its own.")
+_JAX = flags.DEFINE_bool("jax", False, "Compare with JAX, in a new process.")
 
 
 class Simplest(keras.Model):
@@ -76,13 +77,13 @@ def print_peak(kind, steps=12):
 
 
 def _peak_kibibytes():
-    # Not of `resource`, whose peak a process inherits from the one that starts it.
+    # Not from `resource`: there a process inherits the peak of the process that started it.
     text = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE).group(1))
 
 
 def peaks():
-    """Returns the peak MiB of the kinds of steps on the convnet, each in a process of its own."""
+    """Returns the peak MiB of the kinds of steps on the convnet, each in a new process."""
     return {
         kind: float(_last_line("benchmarks.taylor_loss", f"--peak_of={kind}")) for kind in WRAPPERS
     }
@@ -131,13 +132,14 @@ def against_jax(network):
 
 
 def milliseconds_in_jax(network):
-    """Returns the same in JAX, measured in a process of its own; Keras runs on JAX there."""
-    return float(_last_line("benchmarks.jax_taylor_loss", network))
+    """Returns the same for Keras on JAX, measured in a new process."""
+    return float(_last_line("benchmarks.jax_taylor_loss", network, KERAS_BACKEND="jax"))
 
 
-def _last_line(module, argument):
+def _last_line(module, argument, **variables):
     command = [sys.executable, "-m", module, argument]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | variables
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise RuntimeError(f"python -m {module} {argument} failed:\n{finished.stderr[-2000:]}")
     return finished.stdout.splitlines()[-1]

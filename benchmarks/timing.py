@@ -1,4 +1,4 @@
-"""Interleaved timing: what is compared runs in turn, so that a drifting machine hits all alike."""
+"""Interleaved timing: functions run in turn, so that drifts of the machine affect all equally."""
 
 import concurrent.futures
 import gc
@@ -13,9 +13,9 @@ import tensorflow as tf
 from experiments.tasks import tasks
 
 NETWORKS = {"convnet": "cifar10_convnet", "autoencoder": "mnist_autoencoder"}
-# Rounds in a timed block: long enough for the clock, short enough that a drift hits all alike.
+# Rounds in a timed block: enough for the clock, few enough that drifts affect all equally.
 ROUNDS = {"convnet": 2, "autoencoder": 60}
-# Single calls: enough that the least of them is the machine's and not the moment's.
+# Single calls: enough that the least time is not affected by other work on the machine.
 CALLS = {"convnet": 30, "autoencoder": 1000}
 
 
@@ -62,7 +62,7 @@ def stepper(model, data, rounds):
 def alone(function, cases):
     """Returns the results of a function for cases, each in a new process, one after the other.
 
-    What ran before in a process (the convnet's large tensors) slows small steps by a tenth.
+    Earlier work in a process (the convnet's large tensors) slows small steps by a tenth.
     """
     with concurrent.futures.ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
@@ -80,9 +80,9 @@ def interleaved(functions, blocks, warm_up=2):
     try:
         for _ in range(blocks):
             for name, function in functions.items():
-                start = time.perf_counter()
+                began = time.perf_counter()
                 function()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - began)
     finally:
         gc.enable()
     return seconds
@@ -98,7 +98,7 @@ def least_milliseconds(function, calls):
     """Returns the least milliseconds of a call, after two calls to warm up."""
     seconds = []
     for _ in range(calls + 2):
-        start = time.perf_counter()
+        began = time.perf_counter()
         function()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - began)
     return 1000 * min(seconds[2:])

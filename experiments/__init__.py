@@ -2,5 +2,8 @@
 
 import os
 
-# TensorFlow greets with several lines of its build's CPU features, which would drown the tables.
+from experiments import startup
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Here, because a worker process imports this package first too.
+startup.import_tensorflow()

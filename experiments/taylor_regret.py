@@ -1,7 +1,7 @@
 r"""Loss = Taylor optimum + regret, for optimizers on a task: per network, layer and unit.
 
 Trains the task from one initialisation with each optimizer, records rounds, solves for the Taylor
-optimum of what the run saw, and says for each how its training loss is made up.
+optimum of these rounds, and splits each optimizer's training loss into optimum and regret.
 
     python -m experiments.taylor_regret --output_dir=out/digits
     python -m experiments.taylor_regret --task=mnist_autoencoder --optimizers=sgd,adam:0.003 \
@@ -12,7 +12,7 @@ optimizer, most of them for its layers. Expect SGD with a higher optimum and mor
 RMSprop and Adam: plain steps leave more on the table and see worse landscapes.
 
 Writes `report.html` (start there), `results.json`, `decomposition.csv`, `linear_regret.csv`, plots
-as PNG, and `tensorboard/`, while it trains. Run again with the same `--output_dir`, it skips the
+as PNG, and, during training, `tensorboard/`. A second start with the same `--output_dir` skips the
 optimizers that are done.
 """
 
@@ -20,9 +20,17 @@ import functools
 
 import rich
 
-from experiments.analysis import summary
-from experiments.reports import drawing, event_logs, formatting, regret_report, report
-from experiments.runs import flags, results, training
+from experiments.analysis import regret_summary
+from experiments.reports import (
+    drawing,
+    formatting,
+    regret_figures,
+    regret_report,
+    regret_tables,
+    report,
+)
+from experiments.runs import event_logs, flags, results, training
+from experiments.runs.settings import RegretSettings
 from experiments.tasks import tasks
 from keras_taylor.optimum import decomposition
 
@@ -33,7 +41,7 @@ def main(settings):
     """Trains with each optimizer of the settings and writes all results.
 
     Args:
-        settings: An `experiments.runs.flags.Settings`.
+        settings: An `experiments.runs.settings.RegretSettings`.
 
     Returns:
         The directory of the results.
@@ -52,9 +60,9 @@ def main(settings):
         radius=settings.radius,
         tolerance=settings.tolerance,
         parts=settings.parts,
-        counts=settings.counts,
+        horizons=settings.horizons,
         max_passes=settings.max_passes,
-        keep=settings.keep_trajectories,
+        keeps_trajectory=settings.keep_trajectories,
     )
     runs = [_run(directory, choice, train) for choice in settings.choices()]
     _write(directory, runs, plan, configuration)
@@ -63,20 +71,22 @@ def main(settings):
 
 def _run(directory, choice, train):
     name = choice.label.replace(":", "_")
-    path, trajectory = directory / "runs" / f"{name}.json", directory / "trajectories" / name
-    if path.exists():
-        rich.print(f"{choice.label}: already in {path}, skipped")
-    else:
-        run = train(choice, path=trajectory, log_dir=directory / event_logs.DIRECTORY / name)
-        results.write_json(path, run | {"environment": results.environment()})
-    return results.read_json(path)
+    return results.run_once(
+        directory / "runs" / f"{name}.json",
+        lambda: train(
+            choice,
+            path=directory / "trajectories" / name,
+            log_dir=directory / event_logs.DIRECTORY / name,
+        ),
+        choice.label,
+    )
 
 
 def _write(directory, runs, plan, configuration):
-    summaries = [summary.summarize(run, plan.recorded) for run in runs]
+    summaries = [regret_summary.summarize(run, plan.recorded) for run in runs]
     _write_numbers(directory, runs, summaries, configuration)
     _write_pictures(directory, runs, summaries, plan.recorded)
-    formatting.print_table(_title(configuration), *formatting.decomposition_table(summaries))
+    formatting.print_table(_title(configuration), *regret_tables.decomposition_table(summaries))
     rich.print("High regret: tune the step. High optimum: explore.")
     report.write(
         directory / "report.html",
@@ -96,23 +106,22 @@ def _write_numbers(directory, runs, summaries, configuration):
         directory / "results.json",
         {"configuration": configuration, "summaries": summaries, "runs": runs},
     )
-    rows = (row for run in runs for row in summary.long_rows(run))
-    results.write_csv(directory / "linear_regret.csv", summary.COLUMNS, rows)
-    rows = (row for run in runs for row in summary.decomposition_rows(run))
+    rows = (row for run in runs for row in regret_summary.long_rows(run))
+    results.write_csv(directory / "linear_regret.csv", regret_summary.COLUMNS, rows)
+    rows = (row for run in runs for row in regret_summary.decomposition_rows(run))
     results.write_csv(directory / "decomposition.csv", ("optimizer", *decomposition.COLUMNS), rows)
 
 
 def _write_pictures(directory, runs, summaries, tracked_rounds):
     pictures = {
-        "decomposition.png": drawing.decomposition_figure(summaries),
-        "regret.png": drawing.growth_figure(runs),
+        "decomposition": regret_figures.decomposition_figure(summaries),
+        "regret": regret_figures.growth_figure(runs),
+        "loss": regret_figures.loss_figure(runs, tracked_rounds),
+        "linear_regret": regret_figures.regret_figure(runs),
+        "layers": regret_figures.layers_figure(runs, regret_report.layers_of(runs)),
     }
     for name, figure in pictures.items():
-        drawing.write_png(figure, directory / name)
-    drawing.write_png(drawing.loss_figure(runs, tracked_rounds), directory / "loss.png")
-    drawing.write_png(drawing.regret_figure(runs), directory / "linear_regret.png")
-    layers = regret_report.layers_of(runs)
-    drawing.write_png(drawing.layers_figure(runs, layers), directory / "layers.png")
+        drawing.write_png(figure, directory / f"{name}.png")
 
 
 def _title(configuration):
@@ -120,4 +129,4 @@ def _title(configuration):
 
 
 if __name__ == "__main__":
-    flags.run_binary(main)
+    flags.run_binary(main, RegretSettings())

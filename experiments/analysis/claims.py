@@ -9,13 +9,14 @@ import math
 
 from scipy import stats
 
-from experiments.analysis import claim_texts, estimates, growth
-from experiments.reports import formatting, shattering_report
+from experiments.analysis import cells, claim_texts, estimates, growth, shattering_summary
 
 SLOPE = 0.5
-# How often a piece of evidence is contrary by chance, and a claim refuted.
+# The probability that a piece of evidence is contrary by chance, and that a claim is refuted so.
 ERROR, LEVEL = 0.025, 0.05
-ENDS = ("optimum_lower", "optimum_upper", "regret_lower", "regret_upper")
+ENDS = tuple(
+    f"{name}_{end}" for name in ("optimum", "average_regret") for end in ("lower", "upper")
+)
 CONTROL, NO_SLOPE = "control", "too little positive regret for a slope"
 ADAPTIVE = ("adagrad", "rmsprop", "adam")
 
@@ -27,10 +28,10 @@ class Evidence:
     Args:
         claim: `"C1"` to `"C4"`.
         task: The task, or `"initialisation"`.
-        subject: What it is about: an optimizer, a layer, a kind of network.
-        text: The figures, with intervals.
+        subject: What it is about: an optimizer, its layers, a kind of network.
+        text: The numbers, with intervals.
         verdict: What it says about the claim.
-        source: Where in `results.json` the figures are.
+        source: The place of the numbers: a directory, and keys of the `results.json` in it.
     """
 
     claim: str
@@ -53,7 +54,7 @@ def regret_growth(task, runs, source):
         where = f"{source}/runs/{number}/decomposition/fixed_rates"
         if "network" in rates:
             rate = rates.pop("network")
-            growing = formatting.rate(split.get("rates", {}).get("network"))
+            growing = cells.rate(split.get("rates", {}).get("network"))
             text = f"slope {_slope(rate)} at fixed R, {growing} else"
             verdict = _growth_verdict(rate)
             found.append(Evidence("C1", task, run["optimizer"], text, verdict, f"{where}/network"))
@@ -64,7 +65,7 @@ def regret_growth(task, runs, source):
 
 
 def _slope(rate):
-    return NO_SLOPE if rate["slope"] is None else formatting.rate(rate)
+    return NO_SLOPE if rate["slope"] is None else cells.rate(rate)
 
 
 def _growth_verdict(rate):
@@ -85,7 +86,7 @@ def _layers_growth(rates):
             pick(known, key=lambda part: known[part]["slope"]) for pick in (min, max)
         )
         ends = (
-            f"{formatting.rate(known[part])} ({part.partition(':')[2]})"
+            f"{cells.rate(known[part])} ({part.partition(':')[2]})"
             for part in dict.fromkeys((lowest, highest))
         )
         text = f"slope {' to '.join(ends)} at fixed R: {counted(verdicts)}"
@@ -112,29 +113,29 @@ def _beside(task, name, row, best, other, source):
         text = "a solve had no pass left to evaluate anything"
         return Evidence("C2", task, name, text, estimates.UNDECIDED, where)
     behind = row["average_loss"] - other["average_loss"]
-    optimum = [
-        row["optimum_lower"] - other["optimum_upper"],
-        row["optimum_upper"] - other["optimum_lower"],
-    ]
-    regret = [
-        row["regret_lower"] - other["regret_upper"],
-        row["regret_upper"] - other["regret_lower"],
-    ]
-    is_told = optimum[0] > regret[1] or regret[0] > optimum[1]
+    optimum = _less(row, other, "optimum")
+    regret = _less(row, other, "average_regret")
+    is_decided = optimum[0] > regret[1] or regret[0] > optimum[1]
     larger = "the optimum" if sum(optimum) > sum(regret) else "regret"
     text = (
-        f"behind {best} by {formatting.number(behind, 3)}: "
-        f"optimum {formatting.interval(*optimum)}, regret {formatting.interval(*regret)}"
+        f"behind {best} by {cells.number(behind, 3)}: "
+        f"optimum {cells.interval(*optimum)}, regret {cells.interval(*regret)}"
     )
-    text += f"; mostly {larger}" if is_told else ""
-    verdict = estimates.HOLDS if is_told else estimates.UNDECIDED
+    text += f"; mostly {larger}" if is_decided else ""
+    verdict = estimates.HOLDS if is_decided else estimates.UNDECIDED
     return Evidence("C2", task, name, text, verdict, where)
+
+
+def _less(row, other, name):
+    """Returns the interval of the difference of two intervals."""
+    lower, upper = f"{name}_lower", f"{name}_upper"
+    return row[lower] - other[upper], row[upper] - other[lower]
 
 
 def shattering(runs, source):
     """Returns the evidence on C3."""
     found = []
-    for kind, trend in shattering_report.trends(runs).items():
+    for kind, trend in shattering_summary.trends(runs).items():
         text = _rank_text(vars(trend))
         is_rectifier = "relu" in kind
         verdict = estimates.verdict(trend, -1) if is_rectifier else CONTROL
@@ -147,8 +148,8 @@ def shattering(runs, source):
 
 
 def _rank_text(found):
-    p_value = formatting.number(found["p_value"], 2)
-    return f"rank correlation {formatting.estimate(found, 2)}, p {p_value}"
+    p_value = cells.number(found["p_value"], 2)
+    return f"rank correlation {cells.estimate(found, 2)}, p {p_value}"
 
 
 def exploring(task, summary, source):
@@ -159,10 +160,7 @@ def exploring(task, summary, source):
         more = estimates.from_json(effect["switches a rectifier"])
         lower = estimates.from_json(effect["Taylor optimum"])
         verdicts = {estimates.verdict(more, 1), estimates.verdict(lower, -1)}
-        text = (
-            f"switches {formatting.estimate(vars(more), 2)}, "
-            f"optimum {formatting.estimate(vars(lower), 2)}"
-        )
+        text = f"switches {cells.estimate(vars(more), 2)}, optimum {cells.estimate(vars(lower), 2)}"
         subject = "RMS-normalised less plain SGD"
         where = f"{source}/summary/normalization"
         found.append(Evidence("C4", task, subject, text, together(verdicts), where))
@@ -181,7 +179,7 @@ def better_solutions(task, tuned, source):
     Args:
         task: The task.
         tuned: The summary of `experiments.optimizer_comparison`.
-        source: Where it lies.
+        source: The directory of its results.
     """
     plain = tuned.get("sgd", {"by_seed": []})["by_seed"]
     found = []
@@ -189,7 +187,7 @@ def better_solutions(task, tuned, source):
         if name not in tuned or not plain or len(tuned[name]["by_seed"]) != len(plain):
             continue
         less = estimates.difference(tuned[name]["by_seed"], plain)
-        text = f"final training loss {formatting.estimate(vars(less), 2)}"
+        text = f"final training loss {cells.estimate(vars(less), 2)}"
         verdict = estimates.verdict(less, -1)
         where = f"{source}/summary/{name}/by_seed"
         found.append(Evidence("C4", task, f"{name} less plain SGD, tuned", text, verdict, where))
@@ -197,10 +195,11 @@ def better_solutions(task, tuned, source):
 
 
 def together(verdicts):
-    """Returns what several verdicts on a claim say.
+    """Returns the verdict on a claim that follows from several, without those of controls.
 
-    It holds if all say so. It does not hold if more of them are contrary than would be by chance
-    with a probability of 5 %, where each errs with one of 2.5 %.
+    The claim holds if all verdicts say so. It does not hold if chance gives as many contrary ones
+    with a probability of at most 5 %, where each is contrary by chance with a probability of 2.5 %.
+    Otherwise it is undecided.
     """
     verdicts = [verdict for verdict in verdicts if verdict != CONTROL]
     contrary = verdicts.count(estimates.FAILS)
@@ -210,7 +209,7 @@ def together(verdicts):
 
 
 def table(evidence):
-    """Returns header and rows: claim by claim, what all its evidence says together."""
+    """Returns header and rows: the verdict on each claim that follows from all its evidence."""
     header = ("claim", "says", "verdict", "evidence")
     rows = []
     for claim, text in claim_texts.CLAIMS.items():
@@ -222,7 +221,7 @@ def table(evidence):
 
 
 def counted(verdicts):
-    """Returns verdicts in words, with how often each was given."""
+    """Returns each verdict with how often it was given, such as `2 holds, 1 undecided`."""
     verdicts = list(verdicts)
     return ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
 

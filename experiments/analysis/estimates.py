@@ -1,4 +1,4 @@
-"""What runs with several seeds say: means with intervals, differences, rank correlations."""
+"""Estimates from runs with several seeds: means with intervals, differences, rank correlations."""
 
 import dataclasses
 import math
@@ -24,17 +24,17 @@ class Estimate:
 
 
 def from_json(found):
-    """Returns the `Estimate` that a JSON file holds, in which what is not finite is `None`."""
+    """Returns the `Estimate` that a JSON file holds; `None` there stands for NaN."""
     ends = (found[name] for name in ("value", "lower", "upper"))
     return Estimate(*(math.nan if end is None else end for end in ends))
 
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation(Estimate):
-    """A rank correlation with its interval, and how likely one as strong is by chance.
+    """A rank correlation with its interval, and the probability of one as strong by chance.
 
-    `p_value` is over all pairings of the groups' means (from seven groups on over 2000 of them):
-    what so few groups can tell at all.
+    `p_value` is from the permutations of the groups' means: all of them, or 2000 from seven groups
+    on. It limits what a correlation of few groups can show.
     """
 
     p_value: float
@@ -69,8 +69,8 @@ def difference(values, others):
 def rank_correlation(groups, seed=0):
     """Returns Spearman's correlation of two quantities over the means of groups.
 
-    The interval is from a bootstrap over the runs within each group: what another set of seeds may
-    give for the same groups, not what other groups would.
+    The interval is from a bootstrap over the runs within each group. It says what other seeds may
+    give for the same groups, not what other groups would give.
 
     Args:
         groups: A list of lists of pairs, one list a group.
@@ -80,24 +80,33 @@ def rank_correlation(groups, seed=0):
     if len(groups) < 3:
         return RankCorrelation(math.nan, math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
-    means = [group.mean(axis=0) for group in groups]
-    resampled = [
-        _spearman([g[generator.integers(0, len(g), len(g))].mean(axis=0) for g in groups])
-        for _ in range(RESAMPLES)
-    ]
-    resampled = [value for value in resampled if math.isfinite(value)] or [math.nan]
+    one, other = np.transpose([group.mean(axis=0) for group in groups])
+    value = float(_spearman(one, other))
+    resampled = _spearman(*np.moveaxis(_resampled_means(groups, generator), -1, 0))
+    resampled = resampled[np.isfinite(resampled)]
+    resampled = resampled if len(resampled) else [math.nan]
     lower, upper = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return RankCorrelation(_spearman(means), float(lower), float(upper), _p_value(means))
+    return RankCorrelation(value, float(lower), float(upper), _p_value(one, other, value))
 
 
-def _p_value(means):
-    one, other = np.transpose(means)
-    if not math.isfinite(_spearman(means)):
+def _resampled_means(groups, generator):
+    """Returns the means of groups whose members are drawn again, `(RESAMPLES, groups, 2)`."""
+    return np.array(
+        [
+            [group[generator.integers(0, len(group), len(group))].mean(axis=0) for group in groups]
+            for _ in range(RESAMPLES)
+        ]
+    )
+
+
+def _p_value(one, other, value):
+    if not math.isfinite(value):
         return math.nan
     found = stats.permutation_test(
         (one,),
-        lambda x: stats.spearmanr(x, other).statistic,
+        lambda x, axis: _spearman(x, other),
         permutation_type="pairings",
+        vectorized=True,
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(0),
     )
@@ -105,17 +114,19 @@ def _p_value(means):
 
 
 def verdict(estimate, expected_sign):
-    """Returns whether an interval says that a sign holds, does not, or leaves it open.
+    """Returns what an interval says about a sign: `HOLDS`, `FAILS` or `UNDECIDED`.
 
-    A `RankCorrelation` that is likely by chance leaves it open, however narrow its interval.
+    It is undecided for a `RankCorrelation` that is likely by chance, even with a narrow interval.
     """
     if not math.isfinite(estimate.lower) or getattr(estimate, "p_value", 0) > 1 - CONFIDENCE:
         return UNDECIDED
     return {expected_sign: HOLDS, -expected_sign: FAILS}.get(estimate.sign(), UNDECIDED)
 
 
-def _spearman(means):
-    one, other = np.transpose(means)
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return math.nan
-    return float(stats.spearmanr(one, other).statistic)
+def _spearman(one, other):
+    """Returns Spearman's correlation along the last axis; NaN where a quantity is constant."""
+    ranks = [stats.rankdata(values, axis=-1) for values in (one, other)]
+    one, other = (each - each.mean(axis=-1, keepdims=True) for each in ranks)
+    scale = np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1))
+    product = (one * other).sum(axis=-1)
+    return np.divide(product, scale, out=np.full(scale.shape, math.nan), where=scale > 0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import stats
 
-# The first rounds are a start-up whose slope says nothing about growth.
+# The first rounds say nothing about growth.
 FIRST_ROUND = 10
 LEAST_POINTS = 3
 
@@ -15,13 +15,13 @@ def log_log_slope(rounds, values, first_round=FIRST_ROUND):
 
     Rounds before `first_round` are not used. Values that are not positive have no logarithm:
     they are left out, and their share is reported. Neighbouring values of a cumulative sum
-    depend on each other, so the standard error is too small as a measure of certainty; it says
-    how straight the line is.
+    depend on each other, so the standard error says how straight the line is, and is too small
+    as a measure of certainty.
 
     Args:
-        rounds: Rounds N, at log-spaced places so that each decade has the same weight.
-        values: The cumulative value at each round.
-        first_round: First round to use.
+        rounds: Horizons N, log-spaced so that each decade has the same weight.
+        values: The cumulative value at each horizon.
+        first_round: The first round to use.
 
     Returns:
         A dictionary with `slope`, `intercept`, `standard_error`, `r_squared` (each `None` with
@@ -56,22 +56,23 @@ def _fit(log_rounds, log_values):
 
 
 def widened(rate, rows):
-    """Returns a rate of regret whose interval also covers what the solves leave open.
+    """Returns a rate of regret whose interval also covers the gaps of the solves.
 
-    The slope is a weighted sum of log regrets, so it is largest where regret is at its upper end
-    at large N and at its lower end at small N.
+    The slope is a weighted sum of log regrets. So it is largest where regret is at its upper end
+    at large N and at its lower end at small N, and smallest the other way round.
 
     Args:
-        rate: A dictionary with `slope`, `lower` and `upper`, of regret against the comparators
-            that were found, which is its lower end.
-        rows: The rows of the decomposition that it is of, with `regret_lower` and `regret_upper`.
+        rate: A dictionary with `slope`, `lower` and `upper`. It is the rate of the lower ends of
+            regret, which are those against the comparators that were found.
+        rows: The rows of the same part at all horizons, with `average_regret_lower` and
+            `average_regret_upper`.
     """
-    ends = [(row["regret_lower"], row["regret_upper"]) for row in rows]
+    ends = [(row["average_regret_lower"], row["average_regret_upper"]) for row in rows]
     if rate["lower"] is None or any(one is None for pair in ends for one in pair):
         return rate | {"lower": None, "upper": None}
-    kept = [row for row in rows if row["regret_lower"] > 0]
+    kept = [row for row in rows if row["average_regret_lower"] > 0]
     logs = np.log([row["rounds"] for row in kept])
-    room = np.log([row["regret_upper"] / row["regret_lower"] for row in kept])
+    room = np.log([row["average_regret_upper"] / row["average_regret_lower"] for row in kept])
     weights = (logs - logs.mean()) / np.sum((logs - logs.mean()) ** 2)
     return rate | {
         "lower": float(rate["lower"] + np.minimum(weights, 0) @ room),

@@ -1,4 +1,4 @@
-"""Plots of runs as matplotlib figures, and how they are written: on white, or made dark."""
+"""What all pictures share: panels, lines, colours, and writing them on white or on dark."""
 
 import base64
 import io
@@ -9,10 +9,11 @@ import matplotlib
 import numpy as np
 from matplotlib import figure, ticker
 
-from experiments.analysis import summary
 from experiments.reports import plot_data
+from experiments.runs import results
+from keras_taylor.exploration import shattering
 
-# Told apart with every common kind of colour blindness, on white and on dark grey.
+# Distinct with every common kind of colour blindness, on white and on dark grey.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0408a", "#8a6d00", "#4b4b4b", "#2a9fc4")
 INK, PAPER, FAINT = "#24292f", "#ffffff", "#b8bec6"
 DARK = {
@@ -32,72 +33,17 @@ PANEL_INCHES = (4.8, 3.4)
 DOTS_PER_INCH = 150
 
 
-def decomposition_figure(summaries, part="network"):
-    """Average loss of each optimizer as a stacked bar: Taylor optimum and, on it, regret.
-
-    A black line spans the interval of the boundary between them. Negative regret, where the run
-    did better than any one point in reach, hangs from the optimum, hatched.
-    """
-    drawing, (axes,) = subplots(1)
-    _draw_bars(axes, summaries, part)
-    return finished(drawing)
-
-
-def growth_figure(runs, part="network"):
-    """Cumulative regret against N on logarithmic axes, with linear regret as a thin line."""
-    drawing, (axes,) = subplots(1)
-    _draw_growth(axes, runs, part)
-    return finished(drawing)
-
-
-def loss_figure(runs, tracked_rounds):
-    """The training loss over rounds, averaged over windows."""
-    drawing, (axes,) = subplots(1)
-    for index, run in enumerate(runs):
-        line(axes, index, _label(run), *summary.windowed_loss(run, tracked_rounds))
-    axes.set(title="Training loss", xlabel="round N", ylabel="average loss over a window")
-    return finished(drawing)
-
-
-def regret_figure(runs, part=None):
-    """Cumulative linear regret against N, on logarithmic axes, of the network or one layer."""
-    drawing, (axes,) = subplots(1)
-    _draw_regret(axes, runs, part)
-    return finished(drawing)
-
-
-def layers_figure(runs, layers):
-    """Cumulative linear regret of each layer, as small multiples."""
-    drawing, panels = subplots(len(layers))
-    for axes, layer in zip(panels, layers, strict=False):
-        _draw_regret(axes, runs, layer)
-    return finished(drawing)
-
-
-def sandwich_figure(run):
-    """What the average Taylor regret of the network lies between, over rounds."""
-    drawing, (axes,) = subplots(1)
-    progress = run["progress"]
-    rounds, losses = progress["round"], np.asarray(progress["average_loss"], float)
-    upper = summary.average(run["network"]["linear_regret"], progress["steps"])
-    lower = losses - np.asarray(run["average_taylor_loss"]["initial"], float)
-    line(axes, 0, "linear regret / N", rounds, upper)
-    line(axes, 1, "regret at W¹", rounds, lower)
-    axes.fill_between(rounds, lower, upper, color=COLOURS[2], alpha=0.25, lw=0)
-    axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
-    axes.set(xscale="log")
-    return finished(drawing)
-
-
 def write_png(drawing, path):
-    """Writes a figure as PNG, whole or not at all."""
-    partial = path.with_name(f".{path.name}")
-    drawing.savefig(partial, format="png", dpi=DOTS_PER_INCH)
-    partial.replace(path)
+    """Writes a figure as PNG, completely or not at all."""
+    with results.replacing(path, "wb") as file:
+        drawing.savefig(file, format="png", dpi=DOTS_PER_INCH)
 
 
 def data_uris(drawing):
-    """Returns a figure as data URIs of SVG images, on white and on dark; the same for the same."""
+    """Returns a figure as data URIs of two SVG images, on white and on dark.
+
+    Equal figures give equal URIs.
+    """
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras_taylor"}):
         drawing.savefig(buffer, format="svg", metadata={"Date": None})
@@ -109,132 +55,43 @@ def data_uris(drawing):
     )
 
 
-def _draw_bars(axes, summaries, part):
-    labels = {"optimum": "Taylor optimum", "regret": "average regret"}
-    for place, item in enumerate(summaries):
-        row = item["decomposition"]["parts"].get(part)
-        if row is None:
-            continue
-        optimum, regret = row["optimum_upper"], row["regret_lower"]
-        axes.bar(place, optimum, 0.62, color=COLOURS[0], label=labels.pop("optimum", None))
-        axes.bar(
-            place,
-            regret,
-            0.62,
-            bottom=optimum,
-            color=COLOURS[1] if regret > 0 else "none",
-            edgecolor=COLOURS[1],
-            hatch=None if regret > 0 else "//",
-            label=labels.pop("regret", None),
-        )
-        ends = row["optimum_lower"], row["optimum_upper"]
-        axes.plot([place, place], ends, color=INK, lw=3, solid_capstyle="butt")
-        for name in ("optimum", "regret"):
-            lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
-            shown = upper if name == "optimum" else lower
-            plot_data.keep(axes, name, [_label(item)], [shown], y_lower=[lower], y_upper=[upper])
-    labels = [_label(item).replace(":", "\n") for item in summaries]
-    axes.set_xticks(range(len(summaries)), labels)
-    axes.set(title=_title(part), ylabel="average loss")
-
-
-def _draw_growth(axes, runs, part):
-    for index, run in enumerate(runs):
-        rows = [r for r in run["decomposition"].get("parts", ()) if r["part"] == part]
-        counts = np.array([row["rounds"] for row in rows], float)
-        values = {
-            key: _positive([row[key] * row["rounds"] for row in rows])
-            for key in ("regret_lower", "regret_upper", "linear_regret")
-        }
-        lower, upper = values["regret_lower"], values["regret_upper"]
-        line(axes, index, _label(run), counts, lower, lower, upper)
-        axes.lines[-1].set_marker("o")
-        linear = values["linear_regret"]
-        axes.plot(counts, linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
-        plot_data.keep(axes, f"{_label(run)}, linear regret", counts, linear)
-    axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
-    _finish_logarithmic(axes)
-
-
-def _title(part):
-    return "Network" if part == "network" else part.partition(":")[2]
-
-
-def _positive(values):
-    # What is not positive has no place on a logarithmic axis: the line has a gap there.
-    values = np.asarray(values, float)
-    return np.where(values > 0, values, np.nan)
-
-
-def _draw_regret(axes, runs, part):
-    for index, run in enumerate(runs):
-        series = run["network"] if part is None else run["layers"].get(part)
-        if series is not None:
-            values = _positive(series["linear_regret"])
-            line(axes, index, _label(run), run["progress"]["round"], values)
-    axes.set(title="Network" if part is None else part)
-    axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
-    _finish_logarithmic(axes)
-
-
-def _finish_logarithmic(axes):
-    if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
-        axes.set(yscale="log")
-        _draw_guide(axes)
-    else:
-        note = "not positive at any round"
-        axes.text(0.5, 0.5, note, color=INK, ha="center", transform=axes.transAxes)
-
-
-def _draw_guide(axes):
-    """Draws sqrt(N) through the middle of the picture: only its slope means something."""
-    points = np.concatenate([line.get_xydata() for line in axes.lines])
-    points = points[np.isfinite(points).all(axis=1) & (points > 0).all(axis=1)]
-    if not len(points):
-        return
-    ends = np.array([points[:, 0].min(), points[:, 0].max()])
-    height = math.exp(np.mean(np.log(points[:, 1]) - np.log(points[:, 0]) / 2))
-    axes.plot(ends, height * np.sqrt(ends), color=FAINT, lw=3, zorder=0, label="slope of √N")
-
-
-def _label(run):
-    return run["optimizer"] + (" (diverged)" if run["diverged"] else "")
-
-
 def colour(index):
-    """Returns the colour of the line of that number."""
+    """Returns the colour of line number `index`."""
     return COLOURS[index % len(COLOURS)]
 
 
 def line(axes, index, label, x, y, lower=None, upper=None):
-    """Draws a line in the colour and style of its number, with a band where its ends are given."""
+    """Draws line number `index` in its colour and style, with a band from `lower` to `upper`."""
     shade = colour(index)
     axes.plot(x, y, color=shade, ls=LINES[index % len(LINES)], lw=1.8, label=label)
     if lower is not None:
         axes.fill_between(x, lower, upper, color=shade, alpha=0.2, lw=0)
-    plot_data.keep(axes, label, x, y, y_lower=lower, y_upper=upper)
+    plot_data.add(axes, label, x, y, y_lower=lower, y_upper=upper)
 
 
-def subplots(count):
-    """Returns a figure with so many panels, and a list of them."""
-    columns = min(count, 2)
-    rows = math.ceil(count / columns)
+def subplots(panel_count):
+    """Returns a figure with `panel_count` panels, and a list of them."""
+    columns = min(panel_count, 2)
+    rows = math.ceil(panel_count / columns)
     size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
     drawing = figure.Figure(figsize=size, layout="constrained", facecolor=PAPER)
     panels = list(drawing.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels[count:]:
+    for axes in panels[panel_count:]:
         axes.remove()
-    return drawing, panels[:count]
+    return drawing, panels[:panel_count]
 
 
 def scale_logarithmic(axes):
-    """Makes the values' axis logarithmic if a line has anything to show there."""
+    """Makes the axis of the values logarithmic if a line has a positive value."""
     if any((np.asarray(line.get_ydata(), float) > 0).any() for line in axes.lines):
         axes.set(yscale="log")
 
 
 def _label_logarithmic(axis):
-    """Writes numbers rather than powers of ten; between these too, within less than a decade."""
+    """Labels an axis with numbers instead of powers of ten.
+
+    Where it spans less than a decade, the ticks between the powers are labelled too.
+    """
     if axis.get_scale() == "log":
         lower, upper = sorted(axis.get_view_interval())
         plain = ticker.StrMethodFormatter("{x:g}")
@@ -243,7 +100,7 @@ def _label_logarithmic(axis):
 
 
 def finished(drawing):
-    """Returns a figure in the colours of all, with legends."""
+    """Returns a figure with its colours, labels and legends set."""
     for axes in drawing.axes:
         axes.set_facecolor(PAPER)
         for axis in (axes.xaxis, axes.yaxis):
@@ -256,3 +113,34 @@ def finished(drawing):
             text.set_color(INK)
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return drawing
+
+
+def curves_figure(runs, places, read, title, label, log=False):
+    """Draws the mean curve of each optimizer over its seeds, with its 95 % interval as a band.
+
+    Args:
+        runs: Runs of several optimizers and seeds.
+        places: The key under which a run has the rounds of the curve's values.
+        read: Function from a run to its values.
+        title: Title of the picture.
+        label: Label of the values.
+        log: Whether the axis of the values is logarithmic.
+    """
+    drawing, (axes,) = subplots(1)
+    groups = {}
+    for run in runs:
+        if not run["diverged"]:
+            groups.setdefault(run["optimizer"], []).append(run)
+    for index, (optimizer, group) in enumerate(groups.items()):
+        curves = np.asarray([read(run) for run in group], float)
+        draw_band(axes, index, optimizer, group[0][places], curves)
+    axes.set(title=title, xlabel="round", ylabel=label)
+    if log:
+        scale_logarithmic(axes)
+    return finished(drawing)
+
+
+def draw_band(axes, index, label, x, curves):
+    """Draws the mean of curves and, if there are at least two, its 95 % interval."""
+    mean, lower, upper = shattering.band(curves)
+    line(axes, index, label, x, mean, lower, upper)

@@ -1,102 +1,32 @@
-"""The tables, pictures and words of `experiments.exploration`."""
+"""The tables, pictures and explanations of `experiments.exploration`."""
 
 import functools
-import math
 
 import numpy as np
 
-from experiments.analysis import estimates
-from experiments.reports import bands, formatting, report
+from experiments.analysis import cells, estimates
+from experiments.analysis.exploration_summary import ENDS, MEASURES
+from experiments.reports import drawing, plot_data, report
 
-# What is said of a run, and how it is read off it.
-MEASURES = {
-    "switches a rectifier": lambda run: run["measures"]["switches_per_unit"][-1],
-    "distance between snapshots": lambda run: _mean(run["measures"]["activation_hamming"][1:]),
-    "distance to the nearest": lambda run: _mean(run["measures"]["nearest_hamming"][1:]),
-    "configurations": lambda run: run["measures"]["distinct_configurations"][-1],
-    "dead units": lambda run: run["measures"]["dead_units"][-1],
-    "signal-to-noise": lambda run: run["snr_median"]["gradients"],
-}
-ENDS = {
-    "average loss": lambda run: run["means"].get("loss"),
-    "Taylor optimum": lambda run: run["optimum"].get("upper"),
-    "average regret": lambda run: run["optimum"].get("regret_lower"),
-    "R": lambda run: run["optimum"].get("radius"),
-}
-EXPLORING = ("switches a rectifier", "distance to the nearest", "configurations")
-OUTCOMES = ("Taylor optimum", "average loss")
-PLAIN, NORMALIZED = "sgd", "sgd_rms_normalized"
-COLUMNS = ("optimizer", "seed", "round", "measure", "value")
 HOW_TO_READ = {
-    "switches a rectifier": "How often an average rectifier or pooling window has switched, "
-    "between snapshots, over the whole run, for an average example of the probe.",
-    "distance between snapshots, to the nearest": "Share of all bits that differ from the snapshot "
-    "before, and from the nearest of all earlier ones: means over the run. A run that turns back "
-    "has a small second one.",
-    "configurations": "Different activation configurations of single examples in all snapshots.",
-    "dead units": "Share of rectifier units that are off for the whole probe at the end.",
-    "signal-to-noise": "Median over all weights of |mean g| / sqrt(mean g²) over all rounds.",
-    "Taylor optimum, average regret": "Of the network in the recorded rounds: average loss is "
-    "their sum. The optimum is the upper end of its interval.",
-    "rank correlation": "Spearman's, over the optimizers' means: -1 where more exploration always "
-    "goes with less. In brackets its 95 % interval by bootstrap over seeds: what other seeds may "
-    "give for these optimizers, not what other optimizers would. p: how likely one as strong is "
-    "when optimizers are paired by chance. Only an interval on one side of zero with p at most "
-    "0.05, which five optimizers reach with the strictest order only, counts as holding.",
+    "switches a rectifier": "How often a rectifier or pooling window switches between snapshots "
+    "over the whole run: the mean over these and over the examples of the probe.",
+    "distance between snapshots, to the nearest": "The share of all bits that differ from the "
+    "previous snapshot, and from the nearest of all earlier ones: means over the run. The second "
+    "is small for a run that returns to earlier configurations.",
+    "configurations": "The number of different activation configurations of single examples in all "
+    "snapshots.",
+    "dead units": "The share of rectifier units that are off for the whole probe at the end.",
+    "signal-to-noise": "The median over all weights of |mean g| / sqrt(mean g²) over all rounds.",
+    "Taylor optimum, average regret": "Of the network in the recorded rounds; average loss is "
+    "their sum. The optimum is given by the upper end of its interval.",
+    "rank correlation": "Spearman's correlation over the optimizers' means: -1 where more "
+    "exploration always goes with a lower outcome. In brackets: its 95 % interval by bootstrap "
+    "over seeds, which says what other seeds may give for these optimizers, not what other "
+    "optimizers would give. p: the probability of a correlation as strong when optimizers are "
+    "paired by chance. A claim holds only if the interval is on one side of zero and p is at most "
+    "0.05; five optimizers reach this p with the strictest order only.",
 }
-
-
-def summarize(runs):
-    """Returns means with intervals by optimizer, rank correlations and the effect of RMS."""
-    by_optimizer = {}
-    for run in runs:
-        by_optimizer.setdefault(run["optimizer"], []).append(run)
-    quantities = MEASURES | ENDS
-    return {
-        "optimizers": {
-            optimizer: {
-                name: vars(estimates.mean([read(run) for run in group]))
-                for name, read in quantities.items()
-            }
-            | {"diverged": sum(run["diverged"] for run in group), "runs": len(group)}
-            for optimizer, group in by_optimizer.items()
-        },
-        "claims": [
-            _claim(by_optimizer, measure, outcome) for outcome in OUTCOMES for measure in EXPLORING
-        ],
-        "normalization": _normalization(by_optimizer),
-    }
-
-
-def _claim(by_optimizer, measure, outcome):
-    pairs = [
-        [
-            (MEASURES[measure](run), ENDS[outcome](run))
-            for run in group
-            if ENDS[outcome](run) is not None
-        ]
-        for group in by_optimizer.values()
-    ]
-    found = estimates.rank_correlation(pairs)
-    return {
-        "measure": measure,
-        "outcome": outcome,
-        **vars(found),
-        "verdict": estimates.verdict(found, -1),
-    }
-
-
-def _normalization(by_optimizer):
-    """Returns RMS-normalised less plain SGD for each quantity, paired by seed."""
-    # Labels may have a learning rate behind a colon.
-    by_name = {label.partition(":")[0]: group for label, group in by_optimizer.items()}
-    if PLAIN not in by_name or NORMALIZED not in by_name:
-        return {}
-    plain, normalized = by_name[PLAIN], by_name[NORMALIZED]
-    return {
-        name: vars(estimates.difference([read(r) for r in normalized], [read(r) for r in plain]))
-        for name, read in (MEASURES | ENDS).items()
-    }
 
 
 def measure_table(summary):
@@ -116,8 +46,8 @@ def claim_table(summary):
         (
             row["outcome"],
             row["measure"],
-            formatting.estimate(row, 2),
-            formatting.number(row["p_value"], 2),
+            cells.estimate(row, 2),
+            cells.number(row["p_value"], 2),
             row["verdict"],
         )
         for row in summary["claims"]
@@ -128,7 +58,7 @@ def normalization_table(summary):
     """Returns header and rows: what RMS normalisation of SGD changes."""
     header = ("quantity", "RMS-normalised SGD less plain SGD")
     return header, [
-        (name, formatting.estimate(found, 3)) for name, found in summary["normalization"].items()
+        (name, cells.estimate(found, 3)) for name, found in summary["normalization"].items()
     ]
 
 
@@ -138,7 +68,7 @@ def means_table(summary):
     return header, [
         (
             name,
-            *(formatting.number(row[name]["value"], 3) for row in summary["optimizers"].values()),
+            *(cells.number(row[name]["value"], 3) for row in summary["optimizers"].values()),
         )
         for name in MEASURES | ENDS
     ]
@@ -147,7 +77,7 @@ def means_table(summary):
 def _table(summary, quantities):
     header = ("optimizer", *quantities)
     return header, [
-        (_name((optimizer, row)), *(formatting.estimate(row[name], 3) for name in quantities))
+        (_name((optimizer, row)), *(cells.estimate(row[name], 3) for name in quantities))
         for optimizer, row in summary["optimizers"].items()
     ]
 
@@ -158,21 +88,9 @@ def _name(item):
     return optimizer.replace("_", " ") + failed
 
 
-def long_rows(run):
-    """Yields the measures of a run at each snapshot, and where it ended, in long format."""
-    head = {"optimizer": run["optimizer"], "seed": run["seed"]}
-    for measure, values in run["measures"].items():
-        for number, value in zip(run["steps"], values, strict=True):
-            yield head | {"round": number, "measure": measure, "value": value}
-    for number, value in zip(run["loss_rounds"], run["losses"], strict=True):
-        yield head | {"round": number, "measure": "loss", "value": value}
-    for name, read in ENDS.items():
-        yield head | {"round": run["steps"][-1], "measure": name, "value": read(run)}
-
-
 def figures(runs, summary):
     """Returns `{name: draw()}` of all pictures."""
-    curves = functools.partial(bands.curves_figure, runs)
+    curves = functools.partial(drawing.curves_figure, runs)
     return {
         "loss": functools.partial(
             curves, "loss_rounds", lambda run: run["losses"], "Training loss", "loss", log=True
@@ -193,7 +111,7 @@ def figures(runs, summary):
             log=True,
         ),
         "optimum_and_switches": functools.partial(
-            bands.scatter_figure,
+            scatter_figure,
             summary["optimizers"],
             "switches a rectifier",
             "Taylor optimum",
@@ -232,6 +150,36 @@ def sections(runs, summary):
     ]
 
 
-def _mean(values):
-    found = [value for value in values if value is not None and math.isfinite(value)]
-    return float(np.mean(found)) if found else math.nan
+def scatter_figure(summaries, x, y):
+    """Draws two quantities of each optimizer against each other, with their 95 % intervals.
+
+    Args:
+        summaries: `{optimizer: {quantity: {value, lower, upper}}}`.
+        x: The quantity along the first axis.
+        y: The other one.
+    """
+    figure, (axes,) = drawing.subplots(1)
+    for index, (optimizer, row) in enumerate(summaries.items()):
+        across, up = estimates.from_json(row[x]), estimates.from_json(row[y])
+        axes.errorbar(
+            across.value,
+            up.value,
+            xerr=_reach(across),
+            yerr=_reach(up),
+            fmt="o",
+            color=drawing.colour(index),
+            label=optimizer,
+        )
+        ends = {
+            f"{name}_{end}": [getattr(found, end)]
+            for name, found in {"x": across, "y": up}.items()
+            for end in ("lower", "upper")
+        }
+        plot_data.add(axes, optimizer, [across.value], [up.value], **ends)
+    axes.set(title=f"{y} against {x}", xlabel=x, ylabel=y)
+    return drawing.finished(figure)
+
+
+def _reach(estimate):
+    ends = [estimate.value - estimate.lower, estimate.upper - estimate.value]
+    return np.nan_to_num(np.abs(np.asarray(ends, float)))[:, None]

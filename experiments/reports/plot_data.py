@@ -1,4 +1,4 @@
-"""The numbers that a figure shows, kept beside it so that a report can hand them out."""
+"""The numbers that a figure shows, remembered so that a report can offer them as CSV."""
 
 import base64
 import io
@@ -12,15 +12,15 @@ COLUMNS = ("panel", "series", "x", "x_lower", "x_upper", "y", "y_lower", "y_uppe
 _kept = weakref.WeakKeyDictionary()
 
 
-def keep(axes, series, x, y, **intervals):
+def add(axes, series, x, y, **intervals):
     """Remembers what is drawn into a panel.
 
     Args:
         axes: The panel.
         series: Name of the line or the kind of bar.
         x: Places, a list.
-        y: Values, as many.
-        **intervals: Ends of intervals, of the names in `COLUMNS`, as many each.
+        y: Values, a list of the same length.
+        **intervals: Ends of intervals by their names in `COLUMNS`, lists of the same length.
     """
     columns = {
         name: results.jsonable(np.asarray(values))
@@ -34,14 +34,14 @@ def keep(axes, series, x, y, **intervals):
 
 
 def rows(drawing):
-    """Returns what a figure shows, a dictionary a point with keys of `COLUMNS`."""
+    """Returns the points of a figure, each a dictionary with keys of `COLUMNS`."""
     return [
         {"panel": axes.get_title()} | row for axes in drawing.axes for row in _kept.get(axes, ())
     ]
 
 
 def csv_uri(drawing):
-    """Returns what a figure shows as CSV, as a data URI; without columns that nothing is in."""
+    """Returns the points of a figure as CSV in a data URI, without empty columns."""
     found = rows(drawing)
     columns = [name for name in COLUMNS if any(row.get(name) is not None for row in found)]
     text = io.StringIO()

@@ -1,34 +1,34 @@
-"""The report of `experiments.taylor_regret`: its tables, pictures and the words around them."""
+"""The report of `experiments.taylor_regret`: its sections and their explanations."""
 
 import functools
 
-from experiments.reports import drawing, formatting, report
+from experiments.reports import regret_figures, regret_tables, report
 
 HOW_TO_READ = {
-    "average loss": "The mean training loss over the rounds that were recorded. It is the Taylor "
-    "optimum plus the average Taylor regret.",
-    "Taylor optimum": "The best loss that the landscape which the run saw had to offer: the mean "
-    "of the Taylor losses of all rounds at the best comparator no further from the start than the "
-    "run travelled, or within the radius that was set. It lies in the interval, which is proved. "
-    "High: the run saw no good weights; explore more (optimizer, initialisation, architecture).",
-    "average regret": "What the optimizer left on the table: average loss minus Taylor optimum, "
-    "an interval for the same reason. High: tune the step size or the momentum. Negative: the run "
-    "did better than any one point in reach would have done.",
-    "log-log slope": "How fast cumulative regret grows with the number of rounds N: the "
-    "guarantee is √N, a slope of 0.5; 1 is regret that does not shrink on average. Fitted over "
-    "log-spaced N, without those where regret is not positive; in brackets its 95 % interval by "
+    "average loss": "The mean training loss over the recorded rounds. It is the Taylor optimum "
+    "plus the average Taylor regret.",
+    "Taylor optimum": "The lowest average Taylor loss of the recorded rounds that one fixed "
+    "comparator reaches. Comparators are no further from the first weights than the run travelled, "
+    "or within the radius that was set. The optimum is proved to lie in the interval. High: the "
+    "run saw no good weights; explore more (optimizer, initialisation, architecture).",
+    "average regret": "Average loss minus Taylor optimum: the loss that the optimizer could have "
+    "avoided. It is an interval because the optimum is one. High: tune the learning rate or the "
+    "momentum. Negative: the run did better than every fixed comparator in reach.",
+    "log-log slope": "How fast cumulative regret grows with the number of rounds N: the guarantee "
+    "is √N, a slope of 0.5; with a slope of 1, average regret does not shrink. Fitted over "
+    "log-spaced N, without those where regret is not positive. In brackets: its 95 % interval by "
     "bootstrap over blocks of rounds. R is fixed at the distance that the whole recording "
-    "travelled; in the pictures it grows along, which adds to the slope. In the tables of linear "
-    "regret it is that one's slope, and the error says how straight the line is.",
+    "travelled; in the pictures R grows with N, which adds to the slope. In the tables of linear "
+    "regret, the slope is that of linear regret, and the error says how straight the line is.",
     "regret at W¹, at mean": "Average exact Taylor regret against two comparators: the weights "
     "where tracking started, and the running mean of the iterates. The first is a lower bound of "
-    "average Taylor regret, which is against the best comparator in reach: that one lies between "
-    "it and linear regret / N. The second shows what a comparator that moves along would have "
-    "gained. Negative where the run did better.",
-    "linear regret / N": "An upper bound of the average Taylor regret, from sums of gradients "
-    "alone, read while the run went on.",
-    "optimum at least": "Average loss minus linear regret / N: the lower bound of the Taylor "
-    "optimum that this gives. Below zero it tells nothing about a loss that cannot be negative.",
+    "average Taylor regret, which is against the best comparator in reach; linear regret / N is an "
+    "upper bound. The second shows what a comparator that moves with the run would have gained. "
+    "Negative where the run did better.",
+    "linear regret / N": "An upper bound of the average Taylor regret, computed during training "
+    "from sums of gradients.",
+    "optimum at least": "Average loss minus linear regret / N, a lower bound of the Taylor "
+    "optimum. Below zero it says nothing about a loss that cannot be negative.",
 }
 
 
@@ -38,39 +38,39 @@ def sections(runs, summaries, tracked_rounds):
         report.Section(
             "Loss = Taylor optimum + regret",
             _notes(summaries),
-            table=report.Table(*formatting.decomposition_table(summaries)),
+            table=report.Table(*regret_tables.decomposition_table(summaries)),
             pictures=_split_pictures(runs, summaries),
         ),
         report.Section("How to read it", terms=HOW_TO_READ),
         report.Section(
             "Layer by layer",
-            table=report.Table(*formatting.part_table(summaries, "layer"), text_columns=2),
+            table=report.Table(*regret_tables.part_table(summaries, "layer"), text_columns=2),
             pictures=tuple(
                 picture
-                for part in formatting.parts_of(summaries, "layer")
+                for part in regret_tables.parts_of(summaries, "layer")
                 for picture in _split_pictures(runs, summaries, part)
             ),
         ),
         report.Section(
             "Some units",
-            table=report.Table(*formatting.part_table(summaries, "unit"), text_columns=2),
+            table=report.Table(*regret_tables.part_table(summaries, "unit"), text_columns=2),
         ),
         report.Section(
-            "What Taylor regret lies between",
-            table=report.Table(*formatting.sandwich_table(summaries)),
+            "Bounds of Taylor regret",
+            table=report.Table(*regret_tables.sandwich_table(summaries)),
             pictures=_sandwich_pictures(runs),
         ),
         report.Section(
             "Linear regret of the network",
-            table=report.Table(*formatting.network_table(summaries)),
+            table=report.Table(*regret_tables.network_table(summaries)),
             pictures=_network_pictures(runs, tracked_rounds),
         ),
         report.Section("Linear regret of the layers", pictures=_layer_pictures(runs)),
         report.Section(
             "Linear regret of the layers in numbers",
-            table=report.Table(*formatting.layer_table(summaries), text_columns=2),
+            table=report.Table(*regret_tables.layer_table(summaries), text_columns=2),
         ),
-        report.Section("Runs", table=report.Table(*formatting.run_table(summaries))),
+        report.Section("Runs", table=report.Table(*regret_tables.run_table(summaries))),
     ]
 
 
@@ -84,19 +84,19 @@ def _split_pictures(runs, summaries, part="network"):
     return (
         report.picture(
             f"Average loss of each optimizer as Taylor optimum and average regret of {name}",
-            functools.partial(drawing.decomposition_figure, summaries, part),
+            functools.partial(regret_figures.decomposition_figure, summaries, part),
         ),
         report.picture(
             f"Cumulative regret of {name} against the round, logarithmic, with its interval, "
             "linear regret dotted, and a guide of slope one half",
-            functools.partial(drawing.growth_figure, runs, part),
+            functools.partial(regret_figures.growth_figure, runs, part),
         ),
     )
 
 
 def _network_pictures(runs, tracked_rounds):
-    draw_loss = functools.partial(drawing.loss_figure, runs, tracked_rounds)
-    draw_regret = functools.partial(drawing.regret_figure, runs, None)
+    draw_loss = functools.partial(regret_figures.loss_figure, runs, tracked_rounds)
+    draw_regret = functools.partial(regret_figures.regret_figure, runs, None)
     return (
         report.picture("Training loss against the round, for each optimizer", draw_loss),
         report.picture(
@@ -112,7 +112,7 @@ def _sandwich_pictures(runs):
         report.picture(
             f"Average regret of {run['optimizer']} against the initial weights, and average linear "
             "regret above it, against the round",
-            functools.partial(drawing.sandwich_figure, run),
+            functools.partial(regret_figures.sandwich_figure, run),
         )
         for run in runs
     )
@@ -122,14 +122,14 @@ def _layer_pictures(runs):
     return tuple(
         report.picture(
             f"Cumulative linear regret of layer {layer} against the round, logarithmic",
-            functools.partial(drawing.regret_figure, runs, layer),
+            functools.partial(regret_figures.regret_figure, runs, layer),
         )
         for layer in layers_of(runs)
     )
 
 
 def _notes(summaries):
-    """Returns a sentence for each run that needs one."""
+    """Returns sentences about runs with wide intervals, divergence or rounds left out."""
     return tuple(note for item in summaries for note in _notes_on(item))
 
 
@@ -142,16 +142,16 @@ def _notes_on(item):
         )
     if item["diverged"]:
         yield (
-            f"{item['optimizer']} diverged: its loss was no number any more when it was read at "
-            f"round {item['rounds']}, and training stopped there."
+            f"{item['optimizer']} diverged: at round {item['rounds']} its loss was not finite, and "
+            "training stopped."
         )
     if item["skipped_steps"]:
         yield (
-            f"{item['optimizer']}: {item['skipped_steps']} rounds had gradients that are not "
-            "finite; they are in none of the sums."
+            f"{item['optimizer']}: the gradients of {item['skipped_steps']} rounds were not "
+            "finite; the sums leave these rounds out."
         )
     if growth and growth["share_left_out"]:
         yield (
             f"{item['optimizer']}: regret of the network was not positive at "
-            f"{growth['share_left_out']:.0%} of the numbers of rounds that the slope could use."
+            f"{growth['share_left_out']:.0%} of the horizons; the slope leaves these out."
         )

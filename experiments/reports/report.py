@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no network, no files beside it."""
+"""A report as one self-contained HTML file, which needs no network and no other files."""
 
 import dataclasses
 import pathlib
@@ -32,7 +32,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a report; what is left empty is not shown.
+    """A section of a report. Empty fields are not shown.
 
     Args:
         title: The heading.
@@ -76,7 +76,7 @@ def write(path, title, lead, sections):
     """Writes a report to a file, with every text escaped.
 
     Args:
-        path: Where to.
+        path: The HTML file to write.
         title: The title of the page.
         lead: One sentence below the title.
         sections: A list of `Section`, shown in this order.

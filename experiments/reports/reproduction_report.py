@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 
-from experiments.analysis import claim_texts, claims
+from experiments.analysis import claim_texts, claims, exploration_summary, shattering_summary
 from experiments.reports import (
     comparison_report,
     drawing,
     exploration_report,
     formatting,
+    regret_figures,
     regret_report,
     report,
     shattering_report,
@@ -16,15 +17,15 @@ from experiments.reports import (
 from experiments.runs import results
 
 
-def evidence_of(parts, shattering):
+def evidence_of(by_task, shattering):
     """Returns all pieces of evidence on all claims.
 
     Args:
-        parts: The results of each task's experiments, `{task: {experiment: results}}`.
+        by_task: The results of each task's experiments, `{task: {experiment: results}}`.
         shattering: The results of `experiments.shattered_gradients`.
     """
     found = []
-    for task, of_task in parts.items():
+    for task, of_task in by_task.items():
         split = of_task["decomposition"]
         source = f"{task}/decomposition"
         found += claims.regret_growth(task, split["runs"], source)
@@ -32,16 +33,16 @@ def evidence_of(parts, shattering):
         tuned = of_task["comparison"]["summary"]
         found += claims.better_solutions(task, tuned, f"{task}/comparison")
         if "exploration" in of_task:
-            summary = exploration_report.summarize(of_task["exploration"]["runs"])
+            summary = exploration_summary.summarize(of_task["exploration"]["runs"])
             found += claims.exploring(task, summary, f"{task}/exploration")
     found += claims.shattering(shattering["runs"], "shattering")
     return sorted(found, key=lambda piece: piece.claim)
 
 
-def seconds_of(parts, shattering):
+def seconds_of(by_task, shattering):
     """Returns how long the runs of each experiment took, and all together, without pauses."""
     found = {}
-    for task, of_task in parts.items():
+    for task, of_task in by_task.items():
         for name, experiment in of_task.items():
             # A tuned rate's first seed is in the grid too: `runs` has each once.
             found[f"{task}, {name}"] = sum(map(_run_seconds, experiment["runs"]))
@@ -49,9 +50,9 @@ def seconds_of(parts, shattering):
     return found | {"together": sum(found.values())}
 
 
-def _environment(parts, shattering):
+def _environment(by_task, shattering):
     """Returns versions and machine; each of several values where runs differ."""
-    experiments = [one for of_task in parts.values() for one in of_task.values()]
+    experiments = [one for of_task in by_task.values() for one in of_task.values()]
     runs = [run for one in (*experiments, shattering) for run in one["runs"]]
     values = {}
     for run in runs:
@@ -64,15 +65,15 @@ def _run_seconds(run):
     return run["seconds"] if "seconds" in run else run["wall_seconds"] + run["solve_seconds"]
 
 
-def write(directory, parts, shattering, configuration):
+def write(directory, by_task, shattering, configuration):
     """Writes report, results and Markdown, and prints the claim table.
 
     `results.json` holds the evidence; the row that a piece of it names is in the `results.json` of
     the experiment's own directory.
     """
-    evidence = evidence_of(parts, shattering)
-    environment = _environment(parts, shattering)
-    seconds = seconds_of(parts, shattering)
+    evidence = evidence_of(by_task, shattering)
+    environment = _environment(by_task, shattering)
+    seconds = seconds_of(by_task, shattering)
     results.write_json(
         directory / "results.json",
         {
@@ -88,11 +89,11 @@ def write(directory, parts, shattering, configuration):
     )
     sections = [
         *_claim_sections(evidence),
-        *(section for task in parts.items() for section in _task_sections(*task)),
+        *(section for task in by_task.items() for section in _task_sections(*task)),
         *_titled(
             "Shattering",
             shattering_report.sections(
-                shattering["runs"], shattering_report.summarize(shattering["runs"])
+                shattering["runs"], shattering_summary.summarize(shattering["runs"])
             ),
         ),
         report.Section(
@@ -101,12 +102,10 @@ def write(directory, parts, shattering, configuration):
         *report.provenance(_short(configuration), environment),
     ]
     title = f"Neural Taylor approximations: {configuration['preset']} reproduction"
-    lead = (
-        "Balduzzi, McWilliams, Butler-Yeoman, ICML 2017: what holds here, and how that was decided."
-    )
+    lead = "Balduzzi, McWilliams, Butler-Yeoman, ICML 2017: which claims hold here, and why."
     report.write(directory / "report.html", title, lead, sections)
     results.write_text(directory / "report.md", markdown(title, lead, sections))
-    for name, draw in _pictures(parts, shattering).items():
+    for name, draw in _pictures(by_task, shattering).items():
         drawing.write_png(draw(), directory / f"{name}.png")
     rows = [(f"{claim}: {says}", *rest) for claim, says, *rest in claims.table(evidence)[1]]
     formatting.print_table("Claims", ("claim", "verdict", "evidence"), rows)
@@ -155,7 +154,7 @@ def _task_sections(task, of_task):
     if "exploration" in of_task:
         explored = of_task["exploration"]
         sections += exploration_report.sections(
-            explored["runs"], exploration_report.summarize(explored["runs"])
+            explored["runs"], exploration_summary.summarize(explored["runs"])
         )
     return _titled(task, sections)
 
@@ -169,13 +168,15 @@ def _titled(title, sections):
     return [dataclasses.replace(section, title=f"{title}: {section.title}") for section in sections]
 
 
-def _pictures(parts, shattering):
+def _pictures(by_task, shattering):
     found = {
         "half_widths": functools.partial(shattering_report.half_width_figure, shattering["runs"])
     }
-    for task, of_task in parts.items():
+    for task, of_task in by_task.items():
         summaries = of_task["decomposition"]["summaries"]
-        found[f"{task}_decomposition"] = functools.partial(drawing.decomposition_figure, summaries)
+        found[f"{task}_decomposition"] = functools.partial(
+            regret_figures.decomposition_figure, summaries
+        )
     return found
 
 

@@ -1,48 +1,23 @@
-"""The tables, pictures and words of `experiments.shattered_gradients`."""
+"""The tables, pictures and explanations of `experiments.shattered_gradients`."""
 
 import functools
 import math
 
 import numpy as np
 
-from experiments.analysis import estimates
-from experiments.reports import bands, drawing, formatting, report
+from experiments.analysis import cells, estimates, shattering_summary
+from experiments.reports import drawing, report
 
-COLUMNS = ("kind", "depth", "seed", "quantity", "place", "value")
 HOW_TO_READ = {
-    "autocorrelation": "Of the gradient of an output in the input, at two inputs on a line between "
-    "two digits: 1 where the gradient is the same, 0 where it has nothing in common. Not centred, "
-    "so a linear network has 1 everywhere.",
-    "half-width": "How far along the line, as a share of it, until the autocorrelation has fallen "
-    "to one half: the median over lines and outputs, and its range over seeds. Where most lines "
-    "never come down to one half it is infinite.",
-    "correlation by distance": "Of the gradients at an input and at one a given distance away in a "
-    "random direction; 1 is the mean distance between two digits.",
+    "autocorrelation": "The correlation of an output's gradient in the input at two inputs on a "
+    "line between two digits: 1 where the gradients are equal, 0 where they are orthogonal. It is "
+    "not centred, so that of a linear network is 1 everywhere.",
+    "half-width": "The distance along the line, as a share of it, at which the autocorrelation has "
+    "fallen to one half: the median over lines and outputs, and its range over seeds. It is "
+    "infinite where most lines never fall to one half.",
+    "correlation by distance": "The correlation of the gradients at an input and at a second one "
+    "in a random direction from it. Distance 1 is the mean distance between two digits.",
 }
-
-
-def summarize(runs):
-    """Returns the median half-width of each kind and depth: its mean over seeds and range."""
-    summary = {}
-    for run in runs:
-        # Infinite half-widths are no JSON and come back as `None`; NaN cannot occur but for zeros.
-        widths = [math.inf if width is None else width for width in run["half_widths"]]
-        by_depth = summary.setdefault(run["kind"], {})
-        by_depth.setdefault(str(run["depth"]), []).append(float(np.median(widths)))
-    return {
-        kind: {depth: _range(medians) for depth, medians in by_depth.items()}
-        for kind, by_depth in summary.items()
-    }
-
-
-def _range(medians):
-    finite = [median for median in medians if math.isfinite(median)]
-    return {
-        "value": float(np.median(medians)),
-        "lower": min(medians),
-        "upper": max(medians),
-        "never": len(medians) - len(finite),
-    }
 
 
 def width_table(summary):
@@ -55,22 +30,7 @@ def width_table(summary):
 
 
 def _width(found):
-    return "∞" if math.isinf(found["value"]) else formatting.number(found["value"], 2)
-
-
-def long_rows(run):
-    """Yields everything that was measured of a network, in long format."""
-    head = {name: run[name] for name in ("kind", "depth", "seed")}
-    mean = np.nanmean(np.asarray(run["autocorrelation"], float), axis=0)
-    curves = {
-        "autocorrelation": (run["lags"], mean),
-        "input correlation": (run["distances"], run["input_correlation"]),
-        "weight correlation": (run["distances"], run["weight_correlation"]),
-        **{f"autocorrelation at {name}": (run["lags"], c) for name, c in run["by_layer"].items()},
-    }
-    for quantity, (places, values) in curves.items():
-        for place, value in zip(places, values, strict=True):
-            yield head | {"quantity": quantity, "place": place, "value": value}
+    return "∞" if math.isinf(found["value"]) else cells.number(found["value"], 2)
 
 
 def figures(runs):
@@ -90,9 +50,9 @@ def figures(runs):
 
 
 def half_width_figure(runs):
-    """The half-width against depth, for each kind; what never halves is at the top."""
+    """Draws the half-width against depth for each kind; infinite ones are left out."""
     figure, (axes,) = drawing.subplots(1)
-    for index, (kind, row) in enumerate(summarize(runs).items()):
+    for index, (kind, row) in enumerate(shattering_summary.summarize(runs).items()):
         depths = [int(depth) for depth in row]
         values = np.array([found["value"] for found in row.values()])
         drawing.line(axes, index, kind, depths, np.where(np.isfinite(values), values, np.nan))
@@ -107,34 +67,34 @@ def half_width_figure(runs):
 
 
 def depth_figure(runs, kind):
-    """The autocorrelation along lines, a curve for each depth with its 95 % band."""
+    """Draws the autocorrelation along lines, a curve with a 95 % band for each depth."""
     figure, (axes,) = drawing.subplots(1)
     of_kind = [run for run in runs if run["kind"] == kind]
     for index, depth in enumerate(dict.fromkeys(run["depth"] for run in of_kind)):
         group = [run for run in of_kind if run["depth"] == depth]
         curves = np.concatenate([np.asarray(run["autocorrelation"], float) for run in group])
-        bands.draw_band(axes, index, f"depth {depth}", group[0]["lags"], curves)
+        drawing.draw_band(axes, index, f"depth {depth}", group[0]["lags"], curves)
     axes.set(title=kind, xlabel="distance, share of the line", ylabel="autocorrelation")
     return drawing.finished(figure)
 
 
 def layer_figure(runs, kind, depth):
-    """The autocorrelation of the gradient in some layers' outputs, with bands over seeds."""
+    """Draws the autocorrelation of the gradient in some layers' outputs, with 95 % bands."""
     figure, (axes,) = drawing.subplots(1)
     group = [run for run in runs if run["kind"] == kind and run["depth"] == depth]
-    # Keras numbers layers of the same class through a process: their order is what is the same.
+    # Keras counts the layers of a process, so only their order is the same in all runs.
     curves = [list(run["by_layer"].values()) for run in group]
     count = len(curves[0])
     for index, of_layer in enumerate(zip(*curves, strict=True)):
         name = f"layer {index + 1} of {count} shown"
-        bands.draw_band(axes, index, name, group[0]["lags"], np.asarray(of_layer, float))
+        drawing.draw_band(axes, index, name, group[0]["lags"], np.asarray(of_layer, float))
     axes.set(title=f"Gradient in layers' outputs: {kind}, depth {depth}")
     axes.set(xlabel="distance, share of the line", ylabel="autocorrelation")
     return drawing.finished(figure)
 
 
 def distance_figure(runs, depth, key):
-    """The correlation of gradients by distance at one depth, a curve for each kind."""
+    """Draws the correlation of gradients by distance at one depth, a curve for each kind."""
     figure, (axes,) = drawing.subplots(1)
     groups = {}
     for run in runs:
@@ -142,42 +102,23 @@ def distance_figure(runs, depth, key):
             groups.setdefault(run["kind"], []).append(run)
     for index, (kind, group) in enumerate(groups.items()):
         curves = np.asarray([run[key] for run in group], float)
-        bands.draw_band(axes, index, kind, group[0]["distances"], curves)
+        drawing.draw_band(axes, index, kind, group[0]["distances"], curves)
     what = "input" if key == "input_correlation" else "weights"
     axes.set(title=f"Gradient in the {what}, depth {depth}", xscale="log")
     axes.set(xlabel="distance, share of that between digits", ylabel="correlation")
     return drawing.finished(figure)
 
 
-def trend(runs, kind):
-    """Returns Spearman's correlation of mean autocorrelation and depth, seeds as groups by depth.
-
-    The mean is over half of the line. Half-widths would do as well, but for being infinite.
-    """
-    groups = {}
-    for run in runs:
-        if run["kind"] == kind:
-            mean = float(np.nanmean(np.asarray(run["autocorrelation"], float)))
-            # A linear network's is 1 but for rounding.
-            groups.setdefault(run["depth"], []).append((run["depth"], round(mean, 4)))
-    return estimates.rank_correlation(list(groups.values()))
-
-
-def trends(runs):
-    """Returns the `trend` of each kind."""
-    return {kind: trend(runs, kind) for kind in dict.fromkeys(run["kind"] for run in runs)}
-
-
 def trend_table(runs):
     """Returns header and rows: whether the autocorrelation falls with depth, for each kind."""
     header = ("network", "rank correlation of autocorrelation and depth", "p", "falls with depth")
     rows = []
-    for kind, found in trends(runs).items():
+    for kind, found in shattering_summary.trends(runs).items():
         rows.append(
             (
                 kind,
-                formatting.estimate(vars(found), 2),
-                formatting.number(found.p_value, 2),
+                cells.estimate(vars(found), 2),
+                cells.number(found.p_value, 2),
                 estimates.verdict(found, -1),
             )
         )

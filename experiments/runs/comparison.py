@@ -1,4 +1,4 @@
-"""One training run of a comparison: a task, an optimizer with a rate, a seed; and many of them."""
+"""The training runs of a comparison, each of one task, optimizer, learning rate and seed."""
 
 import dataclasses
 import functools
@@ -10,10 +10,9 @@ import keras
 import numpy as np
 import tqdm
 
-from experiments.runs import exploring, results
-from experiments.runs.errors import UsageError
-from experiments.runs.training import weights_are_finite
+from experiments.runs import callbacks, exploring, results
 from experiments.tasks import optimizers, strategies, tasks
+from experiments.tasks.errors import UsageError
 
 # The share of a run at its end over which the final loss is the mean.
 LAST_SHARE = 0.1
@@ -21,7 +20,7 @@ LAST_SHARE = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run is determined by, and where the data lie."""
+    """Everything that determines a run, and the directory of the data."""
 
     task: str
     optimizer: str
@@ -49,16 +48,16 @@ def train(run):
     # Before the data are read: the order of the data follows from it too.
     keras.utils.set_random_seed(run.seed)
     batches = tasks.batches(task, examples_of(run.task, run.data_dir), run.seed).repeat()
-    start = time.perf_counter()
+    began = time.perf_counter()
     with strategy.scope():
         model = task.build_model()
         optimizer = optimizers.Choice(run.optimizer, run.learning_rate).build()
         model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
     curve = Curve(run.steps)
     options = {"steps_per_epoch": run.steps, "shuffle": False, "verbose": 0}
-    with strategies.mistakes_told():
+    with strategies.with_clear_errors():
         model.fit(batches, callbacks=[curve], **options)
-    curve.diverged = curve.diverged or not weights_are_finite(model)
+    curve.check_weights(model)
     rounds, losses = curve.windows()
     return {
         **dataclasses.asdict(run),
@@ -67,32 +66,30 @@ def train(run):
         "metrics": {} if curve.diverged else curve.final_metrics(),
         "loss_rounds": rounds,
         "losses": losses,
-        "seconds": time.perf_counter() - start,
+        "seconds": time.perf_counter() - began,
     }
 
 
-class Curve(keras.callbacks.Callback):
+class Curve(callbacks.DivergenceWatch):
     """Losses and metrics of a run in windows.
 
-    The running means of `fit` start anew at each window: as differences of means over the whole
-    run, which Keras sums in float32, losses would drown in a spike before them.
+    The running means of `fit` are reset at the end of each window. Differences of means over the
+    whole run would not do: Keras sums in float32, so a spike would hide all later losses.
     """
 
     def __init__(self, steps):
         super().__init__()
-        self._start = max(1, steps - max(1, round(LAST_SHARE * steps)))
+        self._last_share_from = max(1, steps - max(1, round(LAST_SHARE * steps)))
         places = np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist()
-        self._reads = sorted({*places, self._start})
-        self._logs, self._rounds, self.diverged = [], [], False
+        self._reads = sorted({*places, self._last_share_from})
+        self._logs, self._rounds = [], []
 
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 in self._reads:
             self._rounds.append(batch + 1)
             self._logs.append({name: float(value) for name, value in logs.items()})
             self.model.reset_metrics()
-            self.diverged = not math.isfinite(self._logs[-1]["loss"])
-            if self.diverged:
-                self.model.stop_training = True
+            self.check_loss(self._logs[-1]["loss"])
 
     def windows(self):
         """Returns the rounds that were read, and the mean loss between them and those before."""
@@ -109,37 +106,40 @@ class Curve(keras.callbacks.Callback):
     def _final(self, name):
         lengths = np.diff(self._rounds, prepend=0)
         # In a run of one round that one is the last share.
-        kept = [index for index, end in enumerate(self._rounds) if end > self._start] or [-1]
+        kept = [index for index, end in enumerate(self._rounds) if end > self._last_share_from] or [
+            -1
+        ]
         values = [self._logs[index][name] for index in kept]
         return float(np.average(values, weights=lengths[kept]))
 
 
 def finish(run, directory):
-    """Trains a run unless its file is there; returns the file's path."""
-    path = directory / "runs" / f"{run.name}.json"
-    if not path.exists():
-        results.write_json(path, train(run) | {"environment": results.environment()})
-    return path
+    """Returns a run as its file holds it; trains it first if there is no file."""
+    return results.run_once(_path(run, directory), lambda: train(run))
+
+
+def _path(run, directory):
+    return directory / "runs" / f"{run.name}.json"
 
 
 def finish_all(runs, directory, workers=1, ray_address=None):
-    """Trains runs that are not there yet, in this process, in several, or on a cluster.
+    """Trains the runs that have no file yet, in this process, in several, or on a cluster.
 
     Args:
         runs: A list of `Run`.
-        directory: Where their files lie; all workers of a cluster have to see it.
+        directory: The directory of their files; all workers of a cluster have to see it.
         workers: Processes on this machine.
-        ray_address: Address of a Ray cluster, or `None`. Ray starts a run whose worker died again.
+        ray_address: Address of a Ray cluster, or `None`. Where a worker dies, Ray repeats its run.
 
     Returns:
         The runs as dictionaries, in the same order.
     """
-    todo = [run for run in runs if not (directory / "runs" / f"{run.name}.json").exists()]
+    todo = [run for run in runs if not _path(run, directory).exists()]
     bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run", dynamic_ncols=True)
     for _ in _done(todo, directory, workers, ray_address):
         bar.update()
     bar.close()
-    return [results.read_json(directory / "runs" / f"{run.name}.json") for run in runs]
+    return [results.read_json(_path(run, directory)) for run in runs]
 
 
 def _done(todo, directory, workers, ray_address):
@@ -170,5 +170,5 @@ def _on_cluster(todo, directory, address):
 
 @functools.lru_cache(maxsize=1)
 def examples_of(task, data_dir):
-    """Returns the examples of a task, which a process keeps for its next run."""
+    """Returns the examples of a task; a process keeps them for its next run."""
     return tasks.examples(tasks.get(task), data_dir)

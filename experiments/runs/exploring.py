@@ -7,35 +7,33 @@ import keras
 import numpy as np
 
 import keras_taylor as kt
-from experiments.reports import event_logs
-from experiments.runs.training import MeanLogs, ProgressBar, record
+from experiments.runs import callbacks, event_logs, training
 from experiments.tasks import tasks
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
 
 
-class LossCurve(keras.callbacks.Callback):
-    """The training loss of each round; ends training where it is no number."""
+class LossCurve(callbacks.DivergenceWatch):
+    """The training loss of each round."""
 
     def __init__(self):
         super().__init__()
-        self.losses, self.diverged = [], False
+        self.losses = []
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]))
-        self.diverged = not np.isfinite(self.losses[-1])
-        if self.diverged:
-            self.model.stop_training = True
+        self.check_loss(self.losses[-1])
 
-    def windowed(self, windows=WINDOWS):
-        """Returns the last rounds of about so many windows, and the mean loss in each."""
-        parts = np.array_split(np.asarray(self.losses), min(windows, len(self.losses)))
-        return np.cumsum([len(part) for part in parts]).tolist(), [float(p.mean()) for p in parts]
+    def windowed(self, most=WINDOWS):
+        """Returns the last round of each of at most `most` windows, and the mean loss in each."""
+        windows = np.array_split(np.asarray(self.losses), min(most, len(self.losses)))
+        ends = np.cumsum([len(window) for window in windows]).tolist()
+        return ends, [float(window.mean()) for window in windows]
 
 
-def probe(task, examples, count=PROBE):
+def probe(task, examples, example_count=PROBE):
     """Returns the inputs of the first examples of a task."""
-    batch = next(iter(examples.batch(count)))
+    batch = next(iter(examples.batch(example_count)))
     return task.to_pair(batch)[0].numpy()
 
 
@@ -50,10 +48,10 @@ def explore(
         choice: An `experiments.tasks.optimizers.Choice`.
         seed: Seed of the weights and of the order of the data.
         plan: An `experiments.runs.rounds.Plan`; the optimum is that of its recorded rounds.
-        path: A directory for the recorded rounds, removed in the end.
+        path: A directory for the recorded rounds, which is removed at the end.
         tolerance: Gap of the optimum, relative to the value.
         max_passes: Most passes of its solve.
-        log_dir: A directory for TensorBoard, or `None`; what lies there is removed.
+        log_dir: A directory for TensorBoard, or `None`. Older logs in it are removed.
     """
     keras.utils.set_random_seed(seed)
     model = task.build_model()
@@ -62,11 +60,11 @@ def explore(
     every = max(1, plan.steps // SNAPSHOTS)
     event_logs.clear(log_dir)
     recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every, log_dir=log_dir)
-    curve, means = LossCurve(), MeanLogs(plan.burn_in)
-    callbacks = [recorder, means, ProgressBar(f"{choice.label} {seed}", plan.steps)]
-    start = time.perf_counter()
+    curve, means = LossCurve(), callbacks.MeanLogs(plan.burn_in)
+    others = [recorder, means, callbacks.ProgressBar(f"{choice.label} {seed}", plan.steps)]
+    began = time.perf_counter()
     batches = tasks.batches(task, examples, seed).repeat()
-    trajectory = record(model, batches, path, plan, curve, callbacks)
+    trajectory = training.record(model, batches, path, plan, curve, others)
     optimum = {} if trajectory is None else _optimum(trajectory, model, tolerance, max_passes)
     shutil.rmtree(path, ignore_errors=True)
     rounds, losses = curve.windowed()
@@ -82,7 +80,7 @@ def explore(
         "means": means.means(),
         "optimum": optimum,
         "snr_median": {of: float(tracker.snr(of=of)[2]) for of in kt.signal_to_noise.KINDS},
-        "seconds": time.perf_counter() - start,
+        "seconds": time.perf_counter() - began,
     }
 
 
@@ -95,7 +93,7 @@ def _optimum(trajectory, model, tolerance, max_passes):
         "average_loss": found.average_loss,
         "lower": found.lower_bound,
         "upper": found.value,
-        "regret_lower": found.regret[0],
-        "regret_upper": found.regret[1],
+        "average_regret_lower": found.average_regret[0],
+        "average_regret_upper": found.average_regret[1],
         "converged": found.converged,
     }

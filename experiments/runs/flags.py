@@ -1,187 +1,193 @@
-"""Command-line flags of the binaries that train, and the settings that they become."""
+"""Command-line flags of the binaries: one table, from which each takes those of its settings."""
 
 import dataclasses
-import pathlib
+import functools
+import math
 import sys
 
 from absl import app, flags, logging
 
-from experiments.runs import rounds
-from experiments.runs.errors import DataNotFoundError, UsageError
-from experiments.tasks import optimizers, tasks
+from experiments.runs import presets, rounds
+from experiments.tasks import optimizers, shattering_networks, strategies, tasks
+from experiments.tasks.errors import DataNotFoundError, UsageError
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a binary was asked to do. `None` means: decide for me."""
+class PositiveParser(flags.FloatParser):
+    """Parses a positive, finite number."""
 
-    task: str = "digits_classifier"
-    optimizers: tuple = ("sgd", "rmsprop", "adam")
-    epochs: int | None = None
-    max_steps: int | None = None
-    burn_in: int | None = None
-    recorded_rounds: int | None = None
-    tolerance: float = 0.01
-    parts: tuple = ("network", "layers")
-    counts: int = 5
-    max_passes: int | None = None
-    seed: int = 0
-    radius: float | None = None
-    data_dir: str | None = None
-    output_dir: str | None = None
-    keep_trajectories: bool = False
+    syntactic_help = "a positive number"
 
-    def output_path(self, experiment):
-        """The directory of the results, by default `out/<experiment>/<task>`."""
-        return pathlib.Path(self.output_dir or pathlib.Path("out", experiment, self.task))
-
-    def choices(self):
-        """The optimizers as `experiments.tasks.optimizers.Choice`."""
-        return optimizers.parse_all(self.optimizers)
-
-    def resolved_epochs(self):
-        """The number of epochs, which defaults to the task's."""
-        return tasks.get(self.task).epochs if self.epochs is None else self.epochs
-
-    def configuration(self, experiment):
-        """What determines the results: all settings except for where data and results lie."""
-        return {
-            "experiment": experiment,
-            "task": self.task,
-            "optimizers": [choice.label for choice in self.choices()],
-            "learning_rates": [choice.learning_rate for choice in self.choices()],
-            "epochs": self.resolved_epochs(),
-            "max_steps": self.max_steps,
-            "burn_in": self.burn_in,
-            "recorded_rounds": self.recorded_rounds,
-            "seed": self.seed,
-            "radius": self.radius,
-            "tolerance": self.tolerance,
-            "parts": list(self.parts),
-            "counts": self.counts,
-            "max_passes": self.max_passes,
-        }
+    def is_outside_bounds(self, value):
+        """Returns whether the number is anything else; NaN is."""
+        return not 0 < value < math.inf
 
 
-@dataclasses.dataclass(frozen=True)
-class SeedsSettings(Settings):
-    """Settings of a binary that runs every optimizer with several seeds."""
+class ListParser(flags.ArgumentParser):
+    """Parses a list with commas, each item by a parser of absl that checks its bounds."""
 
-    seeds: int = 3
+    def __init__(self, item):
+        super().__init__()
+        self.item, self.syntactic_help = item, f"a list of: {item.syntactic_help or 'texts'}"
 
-    def configuration(self, experiment):
-        """What determines the results."""
-        return super().configuration(experiment) | {"seeds": self.seeds}
+    def parse(self, argument):
+        """Returns the items as a tuple; a default is a tuple already."""
+        if isinstance(argument, str):
+            argument = argument.split(",") if argument.strip() else ()
+        return tuple(
+            self.item.parse(each.strip() if isinstance(each, str) else each) for each in argument
+        )
 
-    def run_seeds(self):
-        """The seeds: so many, from `seed` on."""
-        return range(self.seed, self.seed + self.seeds)
+    def flag_type(self):
+        return f"list of {self.item.flag_type()}"
 
 
-def define_flags(default=None):
-    """Defines the flags that `settings_from_flags` reads. Calling it again changes nothing.
+class OptimizersParser(ListParser):
+    """Parses a list of optimizers, which stay texts."""
+
+    def __init__(self):
+        super().__init__(flags.ArgumentParser())
+
+    def parse(self, argument):
+        """Returns the texts as a tuple, if each of them is an optimizer."""
+        texts = super().parse(argument)
+        # A UsageError is a ValueError, which absl reports together with the flag.
+        optimizers.parse_all(texts)
+        return texts
+
+
+class ListSerializer(flags.ArgumentSerializer):
+    """Writes a list with commas, as `ListParser` reads it."""
+
+    def serialize(self, value):
+        return ",".join(map(str, value))
+
+
+def _list(parser, name, default, text, flag_values):
+    flags.DEFINE(parser, name, default, text, flag_values, ListSerializer())
+
+
+def _enum(values, name, default, text, flag_values):
+    flags.DEFINE_enum(name, default, list(values), text, flag_values)
+
+
+def _integer(lower_bound, name, default, text, flag_values, upper_bound=None):
+    flags.DEFINE_integer(name, default, text, lower_bound, upper_bound, flag_values)
+
+
+def _positive(name, default, text, flag_values):
+    flags.DEFINE(PositiveParser(), name, default, text, flag_values)
+
+
+def _string(name, default, text, flag_values):
+    flags.DEFINE_string(name, default, text, flag_values)
+
+
+def _bool(name, default, text, flag_values):
+    flags.DEFINE_bool(name, default, text, flag_values)
+
+
+_count = functools.partial(_integer, 1)
+_seed = functools.partial(_integer, 0, upper_bound=2**32 - 1)
+_optimizers = functools.partial(_list, OptimizersParser())
+_texts = functools.partial(_list, ListParser(flags.ArgumentParser()))
+_kinds = functools.partial(_list, ListParser(flags.EnumParser(list(shattering_networks.KINDS))))
+_counts = functools.partial(_list, ListParser(flags.IntegerParser(lower_bound=1)))
+_positive_list = functools.partial(_list, ListParser(PositiveParser()))
+
+# By the name of a field of the settings: how its flag is defined, and its help text.
+FLAGS = {
+    "task": (functools.partial(_enum, tasks.TASKS), "What is trained on what."),
+    "preset": (functools.partial(_enum, presets.PRESETS), "How large the reproduction is."),
+    "optimizers": (
+        _optimizers,
+        f"Any of {', '.join(optimizers.OPTIMIZERS)}; name:rate sets a learning rate.",
+    ),
+    "epochs": (_count, "Passes over the data; the task's own number if unset."),
+    "max_steps": (_count, "Stop after this many rounds."),
+    "burn_in": (
+        functools.partial(_integer, 0),
+        "Rounds before the recorded ones; if unset, the recorded ones are the last of the run.",
+    ),
+    "recorded_rounds": (_count, f"Rounds to decompose; {rounds.RECORDED} if unset."),
+    "tolerance": (_positive, "Gap of the optima, relative to the value."),
+    "max_passes": (_count, "Most passes of a solve; its interval is valid, but may stay wide."),
+    "parts": (_texts, "Parts to decompose: network, layers, layer:<key>, ..."),
+    "horizons": (_count, "How many horizons N to decompose, log-spaced up to all rounds."),
+    "radius": (_positive, "Radius of the comparators; by default the distance travelled."),
+    "keep_trajectories": (_bool, "Keep the recorded rounds beside the results (large)."),
+    "seed": (_seed, "The first seed, of the weights and of the order of the data."),
+    "seeds": (_count, "Runs with different seeds, from --seed on."),
+    "learning_rates": (
+        _positive_list,
+        "Rates for all optimizers; if unset, several around each one's own.",
+    ),
+    "extensions": (
+        functools.partial(_integer, 0),
+        "Most rates beyond an end of the grid; none with --learning_rates.",
+    ),
+    "workers": (_count, "Processes that train at the same time on this machine."),
+    "ray_address": (_string, "Address of a Ray cluster to train on."),
+    "strategy": (functools.partial(_enum, strategies.STRATEGIES), "Devices of each run."),
+    "kinds": (_kinds, "Kinds of networks."),
+    "depths": (_counts, "Numbers of hidden layers."),
+    "width": (_count, "Units of each hidden layer."),
+    "lines": (_count, "Lines between two digits."),
+    "points": (functools.partial(_integer, 2), "Inputs on each line."),
+    "data_dir": (_string, "Directory of prepared TensorFlow Datasets."),
+    "output_dir": (_string, "Directory of the results; out/... if unset."),
+    "report_only": (_bool, "Make the report of finished results again."),
+}
+
+
+def define_flags(default, flag_values=flags.FLAGS):
+    """Defines a flag for each field of settings that has one, with its value as the default.
 
     Args:
-        default: A `Settings` with the binary's defaults.
+        default: Settings, from `experiments.runs.settings`.
+        flag_values: An `absl.flags.FlagValues`.
     """
-    if "task" in flags.FLAGS:
-        return
-    default = default or Settings()
-    if isinstance(default, SeedsSettings):
-        flags.DEFINE_integer("seeds", default.seeds, "Runs of each optimizer, from --seed on.")
-    flags.DEFINE_string("task", default.task, f"One of {', '.join(tasks.TASKS)}.")
-    flags.DEFINE_list(
-        "optimizers",
-        list(default.optimizers),
-        f"Any of {', '.join(optimizers.OPTIMIZERS)}; name:rate sets a learning rate.",
-    )
-    flags.DEFINE_integer("epochs", None, "Passes over the data; the task's own number if unset.")
-    flags.DEFINE_integer("max_steps", None, "Stop after this many rounds.")
-    flags.DEFINE_integer(
-        "burn_in", None, "Rounds before the recorded ones; if unset, these are the last of the run."
-    )
-    flags.DEFINE_integer(
-        "recorded_rounds", None, f"Rounds to decompose; {rounds.RECORDED} if unset."
-    )
-    flags.DEFINE_float("tolerance", default.tolerance, "Gap of the optima, relative to the value.")
-    flags.DEFINE_integer("seed", default.seed, "Seed of the weights and of the order of the data.")
-    flags.DEFINE_float(
-        "radius", None, "Radius of the comparators; by default the distance travelled."
-    )
-    flags.DEFINE_list(
-        "parts", list(default.parts), "Parts to decompose: network, layers, layer:<key>, ..."
-    )
-    flags.DEFINE_integer("counts", default.counts, "Numbers of rounds to decompose, log-spaced.")
-    flags.DEFINE_integer(
-        "max_passes", None, "Most passes of a solve; its interval is valid, but may stay wide."
-    )
-    flags.DEFINE_string("data_dir", None, "Directory of prepared TensorFlow Datasets.")
-    flags.DEFINE_string("output_dir", None, "Directory of the results; out/... if unset.")
-    flags.DEFINE_bool(
-        "keep_trajectories", False, "Keep the recorded rounds beside the results (large)."
-    )
+    for name in _names(type(default)):
+        define, text = FLAGS[name]
+        define(name, getattr(default, name), text, flag_values=flag_values)
 
 
-def settings_from_flags(kind=Settings):
-    """Returns the checked settings, of a class, that the parsed flags describe."""
-    names = [field.name for field in dataclasses.fields(kind)]
-    values = {name: getattr(flags.FLAGS, name) for name in names}
-    lists = {name: tuple(values[name]) for name in ("optimizers", "parts")}
-    return check(kind(**values | lists))
+def settings_from_flags(kind, flag_values=flags.FLAGS):
+    """Returns the settings of a class that the parsed flags describe."""
+    return kind(**{name: getattr(flag_values, name) for name in _names(kind)})
 
 
-def check(settings):
-    """Returns the settings if they make sense.
-
-    Raises:
-        UsageError: if they do not; the message names the flag.
-    """
-    tasks.get(settings.task)
-    settings.choices()
-    for name in (
-        "epochs",
-        "max_steps",
-        "radius",
-        "recorded_rounds",
-        "tolerance",
-        "seeds",
-        "counts",
-        "max_passes",
-    ):
-        value = getattr(settings, name, None)
-        if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"--{name}={value}: expected a positive number")
-    if settings.burn_in is not None and settings.burn_in < 0:
-        raise UsageError(f"--burn_in={settings.burn_in}: expected zero or a positive number")
-    if not 0 <= settings.seed < 2**32:
-        raise UsageError(f"--seed={settings.seed}: expected a number from 0 to 2**32 - 1")
-    return settings
+def _names(kind):
+    return [field.name for field in dataclasses.fields(kind) if field.name in FLAGS]
 
 
-def run_binary(main, default=None):
-    """Runs `main(settings)` on the flags; mistakes in flags and folders end in one line.
+def run_binary(main, default):
+    """Runs `main(settings)` on the command line; a mistake of the user ends in one line.
 
     Args:
         main: Function of the settings.
-        default: A `Settings` with the binary's defaults.
+        default: Settings with the binary's defaults.
     """
-    default = default or Settings()
     define_flags(default)
-    guard(lambda: main(settings_from_flags(type(default))))
+    for name in _names(type(default)):
+        # Else --help, which lists the flags of the main module, would leave them out.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
-
-def guard(run):
-    """Runs a function once the flags are parsed; mistakes of the user end in one line."""
-
-    def guarded(arguments):
+    def run(arguments):
         if not flags.FLAGS["verbosity"].present:
-            # TensorFlow Datasets logs each read; what matters is said in tables and errors.
+            # TensorFlow Datasets logs each read; tables and errors say what matters.
             logging.set_verbosity(logging.ERROR)
         try:
             if len(arguments) > 1:
                 raise UsageError(f"unexpected argument {arguments[1]!r}: flags start with --")
-            run()
+            main(settings_from_flags(type(default)))
         except (UsageError, DataNotFoundError) as error:
             sys.exit(f"error: {error}")
 
-    app.run(guarded)
+    app.run(run, flags_parser=_parse)
+
+
+def _parse(arguments):
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        sys.exit("error: " + " ".join(str(error).split()))

@@ -1,22 +1,21 @@
-"""A callback that reads a `RegretTracker` now and then during training."""
+"""A callback that reads a `RegretTracker` at some rounds of training."""
 
 import keras
-import numpy as np
 
-from experiments.runs import rounds
+from experiments.runs import callbacks, rounds
 
 LOG_SPACED = 60
 LINEARLY_SPACED = 50
 UNITS = 12
 
 
-class RegretRecorder(keras.callbacks.Callback):
+class RegretRecorder(callbacks.DivergenceWatch):
     """Reads linear regret and its bounds at log-spaced and linearly spaced rounds.
 
     Rounds are counted from where tracking starts, which is after `burn_in` rounds. Reading
-    costs a transfer from the device, so it happens at about a hundred rounds a run, and for
-    units at about a dozen. Training stops after `steps` rounds, or at a loss that is no number,
-    after which no round could be used.
+    costs a transfer from the device, so it happens at about a hundred rounds of a run, and for
+    units at about a dozen. Training stops after `steps` rounds, or earlier at a loss that is not
+    finite.
 
     Args:
         tracker: The `keras_taylor.optimizers.RegretTracker` of the model.
@@ -28,7 +27,6 @@ class RegretRecorder(keras.callbacks.Callback):
 
     def __init__(self, tracker, steps, burn_in=0, comparators=()):
         super().__init__()
-        self.diverged = False
         self._tracker = tracker
         self._steps = steps
         self._burn_in = burn_in
@@ -50,16 +48,16 @@ class RegretRecorder(keras.callbacks.Callback):
             self._tracker.start_tracking()
             if self._taylor_losses:
                 self.model.start_tracking()
-        self.diverged = not np.isfinite((logs or {}).get("loss", 0.0))
+        self.check_loss((logs or {}).get("loss", 0.0))
         if current in self._rounds or self.diverged:
             self._record(max(current, 0))
         if current in self._unit_rounds:
             self._record_units(current)
-        if self._trained == self._steps or self.diverged:
+        if self._trained == self._steps:
             self.model.stop_training = True
 
     def series(self):
-        """Returns all that was read, as lists over rounds in nested dictionaries."""
+        """Returns all readings, as lists over rounds in nested dictionaries."""
         return {
             "progress": self._progress,
             "average_taylor_loss": self._taylor_losses,

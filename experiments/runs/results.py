@@ -1,4 +1,4 @@
-"""Results on disk: one directory holds one configuration's results, each part written once."""
+"""Results on disk: one directory holds one configuration's results, each run in one file."""
 
 import contextlib
 import csv
@@ -12,19 +12,20 @@ import sys
 from importlib import metadata
 
 import numpy as np
+import rich
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 CONFIGURATION = "configuration.json"
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "tensorflow-datasets", "keras-taylor")
 
 
 def claim(directory, configuration):
-    """Makes a directory this configuration's own, or continues where it already is.
+    """Reserves a directory for the results of one configuration, or continues in it.
 
     Args:
         directory: The directory; created if absent.
-        configuration: Dictionary of all that determines the results.
+        configuration: A dictionary of everything that determines the results.
 
     Returns:
         The directory as a `pathlib.Path`.
@@ -67,8 +68,24 @@ def _refuse_foreign_files(directory):
         )
 
 
+def run_once(path, train, label=None):
+    """Returns the run that a file holds; where there is no file, trains the run and writes it.
+
+    Args:
+        path: The run's JSON file.
+        train: Function without arguments that returns the run, a dictionary. The versions and the
+            machine are added to it as `environment`.
+        label: Name of the run for a message if it is skipped; no message if `None`.
+    """
+    if not path.exists():
+        write_json(path, train() | {"environment": environment()})
+    elif label is not None:
+        rich.print(f"{label}: already in {path}, skipped")
+    return read_json(path)
+
+
 def jsonable(value):
-    """Returns a value as JSON has it: arrays as lists, and what is not finite as `None`."""
+    """Returns a value as JSON holds it: arrays as lists, numbers that are not finite as `None`."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -86,37 +103,45 @@ def read_json(path):
 
 
 def write_json(path, value):
-    """Writes a value as JSON; a reader sees the old file or the new one, never a part."""
+    """Writes a value as JSON, completely or not at all."""
     write_text(path, json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_csv(path, columns, rows):
-    """Writes rows (dictionaries) with a header; what is missing or not finite is empty."""
-    with _replacing(path) as file:
+    """Writes rows (dictionaries) with a header; cells without a finite value are empty."""
+    with replacing(path) as file:
         put_csv(file, columns, rows)
 
 
 def put_csv(file, columns, rows):
-    """Writes what `write_csv` writes to an open file."""
+    """Writes rows (dictionaries) with a header to an open file."""
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(jsonable(row) for row in rows)
 
 
 def write_text(path, text):
-    """Writes a text file; a reader sees the old file or the new one, never a part."""
-    with _replacing(path) as file:
+    """Writes a text file, completely or not at all."""
+    with replacing(path) as file:
         file.write(text)
 
 
 @contextlib.contextmanager
-def _replacing(path):
-    """Yields a file beside `path` that takes its place once it is complete."""
+def replacing(path, mode="w"):
+    """Opens a file that takes the place of `path` when it is complete.
+
+    Until then a reader sees the old file; after an error too.
+
+    Args:
+        path: The file to write; its directory is created.
+        mode: `"w"` for text, `"wb"` for bytes.
+    """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+        with partial.open(mode, **text) as file:
             yield file
         partial.replace(path)
     finally:
@@ -124,7 +149,7 @@ def _replacing(path):
 
 
 def environment():
-    """Returns what the figures were made with: command line, versions, machine."""
+    """Returns the command line, the versions of packages and the machine."""
     return {
         "command_line": shlex.join(sys.argv),
         "python": platform.python_version(),

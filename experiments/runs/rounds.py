@@ -4,32 +4,36 @@ import dataclasses
 
 import numpy as np
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
-# Rounds that are recorded when no number is asked for.
+# Rounds that are recorded by default.
 RECORDED = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Rounds of burn-in, and rounds that are tracked and recorded after them."""
+    """How many rounds a run has: first the burn-in, then the rounds that are recorded."""
 
     burn_in: int
     recorded: int
 
     @property
     def steps(self):
-        """All rounds that are trained."""
+        """The number of rounds that are trained, both together."""
         return self.burn_in + self.recorded
 
 
 def plan(total, burn_in=None, recorded=None):
     """Returns the `Plan` of a run of at most `total` rounds.
 
-    Without a burn-in the recorded rounds are the last of the run.
+    Args:
+        total: The most rounds that may be trained.
+        burn_in: Rounds of burn-in; by default all rounds before the recorded ones, which are then
+            the last of the run.
+        recorded: Rounds that are recorded; by default 300, or fewer in a shorter run.
 
     Raises:
-        UsageError: if the run is too short for what was asked for.
+        UsageError: if the run is too short.
     """
     if recorded is None:
         recorded = max(1, min(RECORDED, total - (burn_in or 0)))
@@ -42,19 +46,31 @@ def plan(total, burn_in=None, recorded=None):
     return found
 
 
-def log_spaced(total, count, first=1):
-    """Returns at most `count` rounds up to `total`, evenly spread over their logarithms."""
-    if count == 1:
+def log_spaced(total, most, first=1):
+    """Returns at most `most` rounds from `first` to `total`, evenly spread over their logarithms.
+
+    Example:
+
+    >>> log_spaced(1000, 4)
+    [1, 10, 100, 1000]
+    """
+    if most == 1:
         return [total]
-    return np.unique(np.rint(np.geomspace(first, total, count)).astype(int)).tolist()
+    return np.unique(np.rint(np.geomspace(first, total, most)).astype(int)).tolist()
 
 
-def linearly_spaced(total, count):
-    """Returns at most `count` rounds up to `total`, evenly spread; the windows between them."""
-    return sorted({-(-total * index // count) for index in range(1, count + 1)})
+def linearly_spaced(total, most):
+    """Returns at most `most` rounds up to `total`, the ends of windows of equal length.
+
+    Example:
+
+    >>> linearly_spaced(100, 4)
+    [25, 50, 75, 100]
+    """
+    return sorted({-(-total * index // most) for index in range(1, most + 1)})
 
 
 def total_steps(steps_per_epoch, epochs, max_steps=None):
-    """Returns the number of rounds that a run trains."""
+    """Returns the number of rounds of a run: all of its epochs, or `max_steps` if fewer."""
     steps = steps_per_epoch * epochs
     return steps if max_steps is None else min(steps, max_steps)

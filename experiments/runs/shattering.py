@@ -8,18 +8,18 @@ from keras_taylor.exploration import shattering
 OUTPUTS = 2
 # Distances between two inputs, as shares of the mean distance between two digits.
 DISTANCES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-# Inputs whose neighbours are compared, and those whose gradients in all weights are.
+# How many inputs are compared with neighbours: by gradients in the input, and in all weights.
 INPUTS, WEIGHT_INPUTS = 16, 4
 LAYERS = 5
 
 
 def measure(kind, depth, seed, x, width, lines, points):
-    """Returns what is measured of a network, as lists.
+    """Measures the gradients of one network.
 
     Args:
-        kind: As of `experiments.tasks.shattering_networks.build`, as are depth and seed.
-        depth: See there.
-        seed: See there; it also chooses the digits.
+        kind: One of `experiments.tasks.shattering_networks.KINDS`.
+        depth: Hidden layers (blocks, for residual networks).
+        seed: Seed of the weights, and of the choice of the digits.
         x: Inputs, `(examples, size)`.
         width: Units of a hidden layer.
         lines: Lines between two inputs.

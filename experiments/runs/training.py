@@ -6,58 +6,20 @@ import time
 
 import keras
 import numpy as np
-import tqdm
 
 import keras_taylor as kt
-from experiments.reports import event_logs
-from experiments.runs import readings, rounds
+from experiments.runs import callbacks, event_logs, readings, rounds
 from experiments.tasks import tasks
 from keras_taylor.weights.scopes import Scopes
 
-# What the Taylor losses are taken at: the weights where tracking starts, and the iterates' mean.
+# The comparators of the Taylor losses: the weights where tracking starts, and the iterates' mean.
 COMPARATORS = {"initial": "initial", "average": "average"}
-# What is decomposed, and at how many numbers of rounds.
-PARTS, COUNTS = ("network", "layers"), 5
+# What is decomposed, and at how many horizons.
+PARTS, HORIZONS = ("network", "layers"), 5
 # Units of each layer that are decomposed, evenly spread.
 UNITS = 2
 # How often a run writes for TensorBoard.
 SUMMARIES = 50
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """A bar over the rounds of the whole run, with the round's loss and metrics beside it."""
-
-    def __init__(self, description, steps):
-        super().__init__()
-        self._bar = tqdm.tqdm(total=steps, desc=description, unit="round", dynamic_ncols=True)
-        self._logs = {}
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._logs = logs or {}
-        # The bar redraws ten times a second at most; formatting each round would cost more.
-        if self._bar.update():
-            self._bar.set_postfix(_short(self._logs), refresh=False)
-
-    def on_train_end(self, logs=None):
-        self._bar.set_postfix(_short(self._logs))
-        self._bar.close()
-
-
-class MeanLogs(keras.callbacks.Callback):
-    """The means of loss and metrics over the rounds after the burn-in."""
-
-    def __init__(self, burn_in):
-        super().__init__()
-        self._burn_in, self._logs = burn_in, []
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch >= self._burn_in:
-            self._logs.append({name: float(value) for name, value in (logs or {}).items()})
-
-    def means(self):
-        """Returns the mean of each."""
-        names = self._logs[0] if self._logs else ()
-        return {name: float(np.mean([logs[name] for logs in self._logs])) for name in names}
 
 
 def train(
@@ -71,9 +33,9 @@ def train(
     radius=None,
     tolerance=0.01,
     parts=PARTS,
-    counts=COUNTS,
+    horizons=HORIZONS,
     max_passes=None,
-    keep=False,
+    keeps_trajectory=False,
     log_dir=None,
 ):
     """Trains a new model of the task; returns what its tracker read and its decomposition.
@@ -85,15 +47,15 @@ def train(
         examples: The dataset of examples, from `experiments.tasks.tasks.examples`.
         choice: An `experiments.tasks.optimizers.Choice`.
         plan: An `experiments.runs.rounds.Plan`.
-        path: A directory for the recorded rounds; what an interrupted run left there is removed.
+        path: A directory for the recorded rounds. Rounds of an interrupted run are removed first.
         seed: Seed of the weights and of the order of the data.
         radius: Radius of the comparators, or `None` for the distance travelled.
         tolerance: Gap of the optima, relative to the value.
         parts: Parts to decompose, as `scope` of `keras_taylor.decompose`.
-        counts: How many numbers of rounds to decompose, log-spaced.
+        horizons: How many horizons to decompose, log-spaced.
         max_passes: Most passes of a solve.
-        keep: Whether the recorded rounds stay when they are decomposed.
-        log_dir: A directory for TensorBoard, or `None`; what lies there is removed.
+        keeps_trajectory: Whether the recorded rounds stay on disk after the decomposition.
+        log_dir: A directory for TensorBoard, or `None`. Older logs in it are removed.
 
     Returns:
         A dictionary of numbers and lists; see `experiments.runs.readings.RegretRecorder.series` and
@@ -104,24 +66,24 @@ def train(
     tracker = kt.optimizers.RegretTracker(choice.build(), radius=radius)
     model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
     recorder = readings.RegretRecorder(tracker, plan.steps, plan.burn_in, COMPARATORS)
-    means = MeanLogs(plan.burn_in)
-    bar = ProgressBar(f"{choice.label:>12}", plan.steps)
-    start = time.perf_counter()
+    means = callbacks.MeanLogs(plan.burn_in)
+    bar = callbacks.ProgressBar(f"{choice.label:>12}", plan.steps)
+    began = time.perf_counter()
     batches = tasks.batches(task, examples, seed).repeat()
-    watching = [means, bar, *_summaries(log_dir, choice, seed, plan)]
-    trajectory = record(model, batches, path, plan, recorder, watching)
+    others = [means, bar, *_summaries(log_dir, choice, seed, plan)]
+    trajectory = record(model, batches, path, plan, recorder, others)
     trained = time.perf_counter()
     split = {}
     if trajectory is not None:
-        split = decompose(trajectory, model, radius, tolerance, parts, counts, max_passes)
+        split = decompose(trajectory, model, radius, tolerance, parts, horizons, max_passes)
         if log_dir is not None:
             event_logs.write_decomposition(log_dir, split["parts"])
-    if not keep:
+    if not keeps_trajectory:
         shutil.rmtree(path, ignore_errors=True)
     return {
         "optimizer": choice.label,
         "learning_rate": choice.learning_rate,
-        "wall_seconds": trained - start,
+        "wall_seconds": trained - began,
         "solve_seconds": time.perf_counter() - trained,
         "diverged": recorder.diverged,
         "parameters": model.count_params(),
@@ -140,52 +102,61 @@ def _summaries(log_dir, choice, seed, plan):
     return [kt.callbacks.RegretSummaries(log_dir, every), event_logs.session(log_dir, values)]
 
 
-def record(model, batches, path, plan, watch, callbacks):
+def record(model, batches, path, plan, watch, others):
     """Returns the trajectory of a run, or `None` where it diverged.
-
-    A rectifier may turn what is no number into zero, so the loss alone does not tell.
 
     Args:
         model: The compiled model.
-        batches: A dataset that lasts.
-        path: A directory for the rounds; what an interrupted run left there is removed.
+        batches: A dataset with enough batches for the whole run.
+        path: A directory for the rounds. Rounds of an interrupted run are removed first.
         plan: An `experiments.runs.rounds.Plan`.
-        watch: A callback with an attribute `diverged`, which is set here too.
-        callbacks: Further callbacks.
+        watch: An `experiments.runs.callbacks.DivergenceWatch`.
+        others: Further callbacks.
     """
     shutil.rmtree(path, ignore_errors=True)
-    options = {"steps": plan.steps, "start": plan.burn_in, "callbacks": [watch, *callbacks]}
+    options = {"steps": plan.steps, "start": plan.burn_in, "callbacks": [watch, *others]}
     try:
         trajectory = kt.record(model, batches, path, verbose=0, **options)
     except ValueError:
-        if not watch.diverged and weights_are_finite(model):
+        watch.check_weights(model)
+        if not watch.diverged:
             raise
-        trajectory = None
-    watch.diverged = watch.diverged or not weights_are_finite(model)
+        return None
+    watch.check_weights(model)
     return None if watch.diverged else trajectory
 
 
-def weights_are_finite(model):
-    """Tells whether all weights of a model are numbers."""
-    return all(np.isfinite(weight).all() for weight in model.get_weights())
-
-
 def decompose(
-    trajectory, model, radius=None, tolerance=0.01, parts=PARTS, counts=COUNTS, max_passes=None
+    trajectory, model, radius=None, tolerance=0.01, parts=PARTS, horizons=HORIZONS, max_passes=None
 ):
-    """Returns rows of the parts over N, the same at one radius, of some units, and rates."""
-    numbers = rounds.log_spaced(len(trajectory), counts, min(10, len(trajectory)))
+    """Splits the loss of a run into optimum and regret at several horizons.
+
+    Args:
+        trajectory: A `keras_taylor.Trajectory`.
+        model: The model that was recorded.
+        radius: Radius of the comparators, or `None` for the distance travelled.
+        tolerance: Gap of the optima, relative to the value.
+        parts: Parts to decompose, as `scope` of `keras_taylor.decompose`.
+        horizons: How many horizons to decompose, log-spaced.
+        max_passes: Most passes of a solve.
+
+    Returns:
+        A dictionary with `parts` (rows of the parts at each horizon), `rates` (of these), `units`
+        (rows of some units at the last horizon), and with several horizons `fixed` and
+        `fixed_rates`: the same with the radius of the last horizon at all of them.
+    """
+    chosen = rounds.log_spaced(len(trajectory), horizons, min(10, len(trajectory)))
     options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
     # At one radius too: elsewhere regret grows with R as well.
     radii = {"radius": [radius, radius or "last"]}
-    table, fixed = kt.decompose(trajectory, model, list(parts), numbers, **options | radii)
+    table, fixed = kt.decompose(trajectory, model, list(parts), chosen, **options | radii)
     found = {"parts": table.rows, "rates": _rates(table), "units": []}
     if "layers" in parts:
         units = kt.decompose(
             trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
         )
         found["units"] = units.rows
-    if counts > 1:
+    if horizons > 1:
         found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
     return found
 
@@ -194,12 +165,12 @@ def _rates(table):
     return {part: dataclasses.asdict(rate) for part, rate in table.rate().items()}
 
 
-def sampled_units(model, count=UNITS):
-    """Returns so many units of each layer, evenly spread, as names of parts."""
+def sampled_units(model, unit_count=UNITS):
+    """Returns `unit_count` units of each layer, evenly spread, as names of parts."""
     return [
         f"unit:{layer}/{number}"
         for layer, units in Scopes(model.trainable_variables).layers.items()
-        for number in np.unique(np.linspace(0, units - 1, count + 2).astype(int)[1:-1])
+        for number in np.unique(np.linspace(0, units - 1, unit_count + 2).astype(int)[1:-1])
     ]
 
 
@@ -208,8 +179,3 @@ def plan_of(task, examples, settings):
     steps = len(examples) // task.batch_size
     total = rounds.total_steps(steps, settings.resolved_epochs(), settings.max_steps)
     return rounds.plan(total, settings.burn_in, settings.recorded_rounds)
-
-
-def _short(logs):
-    shown = {name: value for name, value in logs.items() if not name.startswith("taylor_")}
-    return {name: f"{float(value):.4g}" for name, value in shown.items()}

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import keras
 
 import keras_taylor as kt
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """How an optimizer is made, and the learning rate when none is asked for.
+    """How an optimizer is made, and its default learning rate.
 
-    The rates come from trials on the tasks. All else is at Keras' defaults.
+    The rates come from trials on the tasks. All other arguments have Keras' defaults.
     """
 
     build: Callable
@@ -22,7 +22,7 @@ class Entry:
 
 
 def _sgd_rms_normalized(learning_rate):
-    # By unit: by single weights it would be RMSprop under another name.
+    # By unit; by single weights it would be RMSprop.
     return kt.optimizers.RMSNormalized(keras.optimizers.SGD(learning_rate), granularity="unit")
 
 
@@ -61,7 +61,7 @@ def parse(text):
     """Returns the `Choice` for `"name"` or `"name:learning_rate"`.
 
     Raises:
-        UsageError: if the name is unknown, or the rate is no positive number.
+        UsageError: if the name is unknown, or the rate is not a positive number.
 
     Example:
 

@@ -3,12 +3,12 @@
 import math
 
 # Rates are an optimizer's own times these, half a decade apart.
-STEP = 10**0.5
+RATE_RATIO = 10**0.5
 FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0, 10**1.5)
 
 
 def rounded(rate):
-    """Returns a rate with three digits, as it is shown."""
+    """Returns a rate rounded to three significant digits."""
     return float(f"{rate:.3g}")
 
 
@@ -25,19 +25,25 @@ def best(grid):
 
 
 def beyond_ends(grid):
-    """Returns pairs of an optimizer, whose best rate is an end of its grid, and the rate beyond."""
+    """Returns `(optimizer, rate)` for each optimizer whose best rate is an end of its grid.
+
+    The rate is the next one beyond that end.
+    """
     found = []
     for name, rate in best(grid).items():
         tried = [run["learning_rate"] for run in grid if run["optimizer"] == name]
         if rate == max(tried):
-            found.append((name, _near_half_decade(rate * STEP)))
+            found.append((name, _near_half_decade(rate * RATE_RATIO)))
         elif rate == min(tried):
-            found.append((name, _near_half_decade(rate / STEP)))
+            found.append((name, _near_half_decade(rate / RATE_RATIO)))
     return found
 
 
 def _near_half_decade(rate):
-    """Returns a rate rounded: to 0.1 what comes after 0.0316, which was rounded itself."""
+    """Returns a rate rounded to three digits, or to the half decade that it is nearly equal to.
+
+    Rates of a grid are rounded, so the rate after 0.0316 is 0.09993, which becomes 0.1.
+    """
     half_decades = 2 * math.log10(rate)
     is_near = abs(half_decades - round(half_decades)) < 0.01
     return rounded(10 ** (round(half_decades) / 2) if is_near else rate)

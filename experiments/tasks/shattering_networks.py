@@ -1,4 +1,4 @@
-"""Deep networks at initialisation, whose gradients are compared: one builder for each kind."""
+"""Deep networks at initialisation, to compare their gradients: one builder for each kind."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ def _plain(activation, initializer, normalize=False):
     def layer(x, width):
         x = keras.layers.Dense(width, kernel_initializer=initializer)(x)
         if normalize:
-            # Statistics of the batch it is calibrated on, not of the zeros and ones before.
+            # No momentum: the statistics become those of the batch on which it is calibrated.
             x = keras.layers.BatchNormalization(momentum=0.0)(x)
         return x if activation is None else keras.layers.Activation(activation)(x)
 
@@ -18,7 +18,7 @@ def _plain(activation, initializer, normalize=False):
 def _residual(x, width):
     branch = keras.layers.Activation("relu")(x)
     branch = keras.layers.Dense(width, kernel_initializer="he_normal")(branch)
-    # Half of the variance from the branch: without, it doubles with each block.
+    # Half of the variance from each branch; otherwise it doubles with each block.
     scaled = keras.layers.Rescaling(0.5**0.5)(branch)
     return keras.layers.Add()([keras.layers.Rescaling(0.5**0.5)(x), scaled])
 
@@ -44,12 +44,12 @@ def build(kind, depth, width, inputs, outputs, seed):
         seed: Seed of the weights.
     """
     keras.utils.set_random_seed(seed)
-    start = x = keras.Input((inputs,))
+    entry = x = keras.Input((inputs,))
     if kind == "residual relu":
         x = keras.layers.Dense(width, kernel_initializer="lecun_normal", name="stem")(x)
     for _ in range(depth):
         x = KINDS[kind](x, width)
-    return keras.Model(start, keras.layers.Dense(outputs, name="outputs")(x), name="network")
+    return keras.Model(entry, keras.layers.Dense(outputs, name="outputs")(x), name="network")
 
 
 def calibrate(model, x):

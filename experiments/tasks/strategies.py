@@ -6,12 +6,12 @@ import functools
 import keras
 import tensorflow as tf
 
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @contextlib.contextmanager
-def mistakes_told():
-    """Says in words what Keras' error about batches of several workers means."""
+def with_clear_errors():
+    """Replaces Keras' error about batches of several workers by one that says what to do."""
     try:
         yield
     except ValueError as error:
@@ -47,6 +47,6 @@ STRATEGIES = {
 def get(name):
     """Returns the strategy of a name, `None` for that of one device, the same one each time.
 
-    To be called before anything is computed: several workers have to meet first.
+    Call it before any computation, since several workers have to connect first.
     """
     return tf.distribute.get_strategy() if name is None else STRATEGIES[name]()

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from experiments.runs.errors import UsageError
 from experiments.tasks import datasets, losses, networks
+from experiments.tasks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is trained on what.
+    """A dataset, a network and a loss.
 
     Args:
         name: Name of the task, as in `--task`.
@@ -22,7 +22,7 @@ class Task:
         build_model: Returns a new, uncompiled model; its weights follow from Keras' seed.
         build_loss: Returns the loss, which is convex in the model's outputs.
         batch_size: Examples in a batch; a smaller last batch is dropped.
-        epochs: Epochs when none are asked for.
+        epochs: The default number of epochs.
         metrics: Keras metrics beside the loss.
     """
 
@@ -146,8 +146,8 @@ def get(name):
 def examples(task, data_dir=None):
     """Loads the training examples of a task, decodes them and keeps them in memory."""
     kept = datasets.load(task.dataset, "train", data_dir).cache()
-    # Whole, before anybody reads a part: where an iterator ends early, tf.data may take what it
-    # read for all there is.
+    # Read completely first: if the first iterator ends early, tf.data may cache only the examples
+    # that it read.
     kept.reduce(tf.constant(0, "int64"), lambda count, _: count + 1)
     return kept
 

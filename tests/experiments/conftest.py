@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.runs import flags, readings, rounds
+from experiments.runs import readings, rounds
+from experiments.runs.settings import RegretSettings
 from experiments.tasks import datasets
 
 TRACKED_ROUNDS = 1000
@@ -22,15 +23,15 @@ def make_settings(data_dir):
     """Makes settings of a run that takes a moment."""
 
     def make(directory, **changes):
-        return flags.Settings(
+        return RegretSettings(
             **{
                 "optimizers": ("sgd", "adam:0.002"),
                 "max_steps": 40,
                 "burn_in": 5,
                 "recorded_rounds": 35,
-                "tolerance": 0.05,
+                "tolerance": 0.2,
                 "parts": ("network",),
-                "counts": 1,
+                "horizons": 1,
                 "data_dir": data_dir,
                 "output_dir": str(directory / "out"),
             }
@@ -46,7 +47,7 @@ def settings(make_settings, tmp_path):
     return make_settings(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run():
     """Makes runs with known values, of 1000 tracked rounds, as training would return them."""
     return _run
@@ -109,18 +110,18 @@ def _split(power):
     }
 
 
-def _row(part, count, power):
-    loss, regret = 1 + 1 / count, count ** (power - 1) / 2
+def _row(part, horizon, power):
+    loss, regret = 1 + 1 / horizon, horizon ** (power - 1) / 2
     return {
         "part": part,
-        "rounds": count,
+        "rounds": horizon,
         "radius": 0.5,
         "average_loss": loss,
         "optimum_lower": loss - regret * 1.1,
         "optimum_upper": loss - regret,
-        "regret_lower": regret,
-        "regret_upper": regret * 1.1,
-        "linear_regret": 2 * regret,
+        "average_regret_lower": regret,
+        "average_regret_upper": regret * 1.1,
+        "average_linear_regret": 2 * regret,
         "passes": 5,
         "converged": part != "layer:a",
     }

@@ -4,20 +4,20 @@ import csv
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from experiments import optimizer_comparison
-from experiments.reports import comparison_report
+from experiments.analysis import comparison_summary
 from experiments.runs import comparison
-from experiments.runs.errors import UsageError
+from experiments.runs.settings import ComparisonSettings
+from experiments.tasks.errors import UsageError
 
 SECONDS = ("seconds", "environment")
 
 
 @pytest.fixture(scope="module")
 def finished(data_dir, tmp_path_factory):
-    settings = optimizer_comparison.Settings(
+    settings = ComparisonSettings(
         optimizers=("sgd", "adam"),
         factors=(0.1, 1.0, 10.0),
         extensions=0,
@@ -31,7 +31,7 @@ def finished(data_dir, tmp_path_factory):
 
 def _at_rates(*rates, max_steps, data_dir, directory):
     """Settings of plain SGD on an autoencoder, which diverges at high rates."""
-    return optimizer_comparison.Settings(
+    return ComparisonSettings(
         task="digits_autoencoder",
         optimizers=("sgd",),
         learning_rates=rates,
@@ -66,7 +66,7 @@ def test_results_are_complete(finished):
         assert row["final_loss"]["lower"] < row["final_loss"]["value"] < row["final_loss"]["upper"]
     with (directory / "comparison.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == comparison_report.COLUMNS
+    assert tuple(rows[0]) == comparison_summary.COLUMNS
     assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
     logs = {path.name for path in (directory / "tensorboard").iterdir() if path.is_dir()}
     assert logs == {path.stem for path in (directory / "runs").iterdir()}
@@ -106,45 +106,6 @@ def test_killed_and_started_again_it_trains_what_is_missing(finished, monkeypatc
     assert _runs(directory) == before
 
 
-class _Means:
-    """Stands for a model whose logs are running means since the last reset."""
-
-    def __init__(self, losses, curve):
-        self.reset_metrics()
-        curve.set_model(self)
-        for number, loss in enumerate(losses):
-            self.kept.append(np.float32(loss))
-            mean = np.sum(self.kept, dtype="float32") / np.float32(len(self.kept))
-            curve.on_train_batch_end(number, {"loss": mean, "accuracy": 1.0})
-
-    def reset_metrics(self):
-        self.kept = []
-
-
-def test_final_loss_is_the_mean_over_the_last_tenth():
-    curve = comparison.Curve(20)
-    losses = [float(n % 7) for n in range(20)]
-    _Means(losses, curve)
-    assert curve.final_loss() == pytest.approx(sum(losses[-2:]) / 2)
-    assert curve.final_metrics() == {"accuracy": 1.0}
-    rounds, windows = curve.windows()
-    assert rounds == list(range(1, 21))
-    assert windows == pytest.approx(losses)
-
-
-def test_a_spike_does_not_drown_what_comes_after():
-    curve = comparison.Curve(400)
-    _Means([1e11] * 3 + [30.0] * 397, curve)
-    assert curve.final_loss() == pytest.approx(30.0)
-    assert curve.windows()[1][-1] == pytest.approx(30.0)
-
-
-def test_a_run_of_one_round_has_a_final_loss():
-    curve = comparison.Curve(1)
-    _Means([5.0], curve)
-    assert curve.final_loss() == 5.0
-
-
 def test_divergence_is_a_result(data_dir, tmp_path):
     settings = _at_rates(0.001, 1e4, max_steps=30, data_dir=data_dir, directory=tmp_path)
     found = json.loads((optimizer_comparison.main(settings) / "results.json").read_text())
@@ -156,7 +117,7 @@ def test_divergence_is_a_result(data_dir, tmp_path):
 
 
 def test_a_grid_of_one_rate_is_extended_until_it_has_ends(data_dir, tmp_path):
-    settings = optimizer_comparison.Settings(
+    settings = ComparisonSettings(
         optimizers=("sgd",),
         factors=(1.0,),
         extensions=2,
@@ -204,24 +165,3 @@ def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
     runs = optimizer_comparison._grid(finished[0])
     with pytest.raises(UsageError, match=r"keras-taylor\[cluster\]"):
         comparison.finish_all(runs, tmp_path, ray_address="local")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"optimizers": ("sgd:0.1",)}, "rates are tuned"),
-        ({"learning_rates": (0.0,)}, "--learning_rates"),
-        ({"workers": 0}, "--workers=0"),
-        ({"extensions": -1}, "--extensions=-1"),
-        ({"strategy": "magic"}, "--strategy=magic: expected one of mirrored"),
-    ],
-)
-def test_mistakes_name_the_flag(change, message):
-    settings = dataclasses.replace(optimizer_comparison.Settings(), **change)
-    with pytest.raises(UsageError, match=message):
-        optimizer_comparison.check(settings)
-
-
-def test_missing_numbers_in_a_grid_are_said_in_words():
-    run = {"optimizer": "sgd", "learning_rate": 1.0, "diverged": True, "final_loss": None}
-    assert comparison_report.grid_table([run])[1] == [("sgd", "1", "diverged")]

@@ -12,9 +12,9 @@ import pytest
 
 import keras_taylor
 from experiments import taylor_regret
-from experiments.analysis import summary
+from experiments.analysis import regret_summary
 from experiments.runs import training
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
 PICTURES = ("decomposition.png", "regret.png", "loss.png", "linear_regret.png", "layers.png")
@@ -37,7 +37,7 @@ def finished(make_settings, tmp_path_factory):
     whole = make_settings(
         tmp_path_factory.mktemp("regret"),
         parts=("network", "layers"),
-        counts=3,
+        horizons=3,
         keep_trajectories=True,
     )
     return whole, taylor_regret.main(whole)
@@ -58,12 +58,12 @@ def test_results_are_complete(finished, read_summaries):
     summaries = read_summaries(directory / "tensorboard" / "adam_0.002")
     assert {
         "_hparams_/session_start_info",
-        "regret/linear_regret",
-        "unit_linear_regret/logits",
+        "regret/average_linear_regret",
+        "unit_average_linear_regret/logits",
         "epoch/taylor_regret_initial",
         "decomposition_optimum_lower/network",
     } < set(summaries)
-    steps = [step for step, _ in summaries["regret/linear_regret"]]
+    steps = [step for step, _ in summaries["regret/average_linear_regret"]]
     assert steps == [*range(1, 5), *range(6, 41)], "tracking starts anew after the burn-in"
     assert len(keras_taylor.Trajectory(directory / "trajectories" / "sgd")) == 35
     with (directory / "decomposition.csv").open(newline="") as file:
@@ -74,7 +74,7 @@ def test_results_are_complete(finished, read_summaries):
     )
     with (directory / "linear_regret.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == summary.COLUMNS
+    assert tuple(rows[0]) == regret_summary.COLUMNS
     assert {row["scope"] for row in rows} == {"network", "layer", "unit"}
     for name in PICTURES:
         assert (directory / name).read_bytes().startswith(b"\x89PNG")
@@ -94,9 +94,9 @@ def _check_decomposition(found):
             assert row["rounds"] == 35
             assert row["average_loss"] == pytest.approx(item["average_loss"], rel=1e-5)
             assert row["optimum_lower"] <= row["optimum_upper"]
-            assert row["regret_lower"] <= row["linear_regret"] + 1e-6
+            assert row["average_regret_lower"] <= row["average_linear_regret"] + 1e-6
         linear = item["network"]["average_linear_regret"]
-        assert rows["network"]["linear_regret"] == pytest.approx(linear, rel=1e-3)
+        assert rows["network"]["average_linear_regret"] == pytest.approx(linear, rel=1e-3)
 
 
 def test_running_again_skips_what_is_done(finished, capsys, monkeypatch):
@@ -151,7 +151,7 @@ def test_too_many_rounds_are_refused_before_anything_is_written(settings):
 
 def test_divergence_is_reported(settings):
     diverging = dataclasses.replace(
-        settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001")
+        settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001"), max_passes=3
     )
     directory = taylor_regret.main(diverging)
     first, second = _strict_json(directory / "results.json")["summaries"]
@@ -172,8 +172,16 @@ def _run_binary(*arguments):
     )
 
 
+def test_help_has_the_description_and_the_flags():
+    text = _run_binary("--help").stdout
+    assert text.startswith("Loss = Taylor optimum + regret")
+    assert "--horizons" in text
+    assert "a positive integer" in text
+
+
 def test_mistakes_end_in_one_line():
     finished = _run_binary("--optimizers=sgd,nope")
     assert finished.returncode != 0
     assert "Traceback" not in finished.stderr
-    assert finished.stderr.strip().splitlines()[-1].startswith("error: unknown optimizer 'nope'")
+    (line,) = finished.stderr.strip().splitlines()
+    assert line.startswith("error: flag --optimizers=sgd,nope: unknown optimizer 'nope'")

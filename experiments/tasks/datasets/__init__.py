@@ -6,10 +6,10 @@ import io
 import requests
 import tensorflow_datasets as tfds
 
-from experiments.runs.errors import DataNotFoundError
 from experiments.tasks.datasets import digits  # noqa: F401 (its import registers the builder)
+from experiments.tasks.errors import DataNotFoundError
 
-# The builders that make their examples from what is installed, without a download.
+# The builders that make their examples from installed packages, without a download.
 LOCAL = ("digits",)
 CONNECTION_TIMEOUT_SECONDS = 5
 
@@ -47,7 +47,7 @@ def _prepare(builder):
 
 
 def _prepare_quietly(builder):
-    """Prepares without progress bars, which a second of work does not deserve."""
+    """Prepares without progress bars, since this takes about a second."""
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -57,10 +57,10 @@ def _prepare_quietly(builder):
 
 
 def _check_connection(builder):
-    """Fails within seconds where the download itself would retry for minutes.
+    """Fails within seconds if no host answers, where the download would retry for minutes.
 
-    One answer of any kind from any of the hosts is enough: checksum files also list mirrors
-    that are long gone.
+    One answer from any of the hosts is enough, since checksum files also list old mirrors that are
+    gone.
     """
     first_url_by_host = {url.split("/")[2]: url for url in builder.url_infos or ()}
     failure = None

@@ -9,7 +9,7 @@ HOLDS, FAILS, UNDECIDED = estimates.HOLDS, estimates.FAILS, estimates.UNDECIDED
 
 def _rows(part, gap=0.0):
     return [
-        {"part": part, "rounds": n, "regret_lower": 1.0, "regret_upper": 1.0 + gap}
+        {"part": part, "rounds": n, "average_regret_lower": 1.0, "average_regret_upper": 1.0 + gap}
         for n in (10, 30, 100)
     ]
 
@@ -72,8 +72,8 @@ def _summary(name, loss, optimum, gap):
         "average_loss": loss,
         "optimum_lower": optimum - gap,
         "optimum_upper": optimum,
-        "regret_lower": loss - optimum,
-        "regret_upper": loss - optimum + gap,
+        "average_regret_lower": loss - optimum,
+        "average_regret_upper": loss - optimum + gap,
     }
     return {"optimizer": name, "decomposition": {"parts": {"network": row}}}
 

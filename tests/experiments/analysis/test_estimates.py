@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments.analysis import estimates
 
@@ -59,3 +60,58 @@ def test_a_constant_has_no_rank():
     found = estimates.rank_correlation(_groups([1, 1, 1, 1]))
     assert math.isnan(found.value)
     assert estimates.verdict(found, -1) == estimates.UNDECIDED
+
+
+def _is_near_its_level(hits, draws):
+    """Whether as many hits are what intervals of 95 % give, by a test at the level of 0.1 %."""
+    return stats.binomtest(hits, draws, estimates.CONFIDENCE).pvalue > 0.001
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_of_a_mean_covers_it_in_95_percent_of_draws(seeds):
+    generator = np.random.default_rng(seeds)
+    found = [estimates.mean(values) for values in generator.normal(2.0, 3.0, (2000, seeds))]
+    hits = sum(one.lower <= 2.0 <= one.upper for one in found)
+    assert _is_near_its_level(hits, len(found))
+
+
+def test_the_interval_of_a_difference_covers_it_whatever_seeds_share():
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        # What a seed does to both is far larger than their difference.
+        shared = generator.normal(0.0, 100.0, 3)
+        one, other = shared + generator.normal(0.5, 1.0, 3), shared + generator.normal(0.0, 1.0, 3)
+        found = estimates.difference(one, other)
+        hits += found.lower <= 0.5 <= found.upper
+    assert _is_near_its_level(hits, 2000)
+
+
+def test_a_wrong_interval_would_be_found():
+    """The quantile of the normal distribution in place of Student's covers too seldom."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(0.0, 1.0, (2000, 3))
+    hits = (np.abs(values.mean(axis=1)) <= 1.96 * stats.sem(values, axis=1)).sum()
+    assert not _is_near_its_level(int(hits), 2000)
+
+
+def test_of_independent_quantities_at_most_one_in_twenty_is_significant(monkeypatch):
+    # Enough for all 120 permutations of five groups.
+    monkeypatch.setattr(estimates, "RESAMPLES", 120)
+    generator = np.random.default_rng(0)
+    draws = generator.normal(size=(300, 5, 1, 2))
+    p_values = [estimates.rank_correlation([list(g) for g in draw]).p_value for draw in draws]
+    significant = sum(p <= 1 - estimates.CONFIDENCE for p in p_values)
+    assert stats.binomtest(significant, 300, 0.05, alternative="greater").pvalue > 0.001
+
+
+@pytest.mark.parametrize("size", [3, 5, 9])
+def test_rank_correlation_is_spearmans(size):
+    generator = np.random.default_rng(size)
+    # With ties.
+    pairs = generator.integers(0, 4, (size, 2)).astype(float)
+    pairs[0], pairs[1] = (0.0, 1.0), (3.0, 2.0)
+    found = estimates.rank_correlation([[pair] for pair in pairs])
+    expected = stats.spearmanr(*pairs.T).statistic
+    assert found.value == pytest.approx(expected, rel=1e-12)
+    assert (found.lower, found.upper) == pytest.approx((expected, expected)), "one seed each"

@@ -49,7 +49,7 @@ def test_a_widened_slope_covers_all_that_the_gaps_leave_open():
     lower = rounds**0.6 / rounds
     upper = lower * generator.uniform(1, 1.5, 4)
     rows = [
-        {"rounds": n, "regret_lower": low, "regret_upper": high}
+        {"rounds": n, "average_regret_lower": low, "average_regret_upper": high}
         for n, low, high in zip(rounds, lower, upper, strict=True)
     ]
     found = growth.widened({"slope": 0.6, "lower": 0.55, "upper": 0.66}, rows)
@@ -64,6 +64,9 @@ def test_a_widened_slope_covers_all_that_the_gaps_leave_open():
 
 
 def test_an_open_end_leaves_a_slope_open():
-    rows = [{"rounds": n, "regret_lower": 1.0, "regret_upper": None} for n in (10, 20, 40)]
+    rows = [
+        {"rounds": n, "average_regret_lower": 1.0, "average_regret_upper": None}
+        for n in (10, 20, 40)
+    ]
     found = growth.widened({"slope": 0.6, "lower": 0.55, "upper": 0.66}, rows)
     assert (found["slope"], found["lower"], found["upper"]) == (0.6, None, None)

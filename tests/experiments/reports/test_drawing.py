@@ -1,88 +1,22 @@
-"""Tests of the plots."""
+"""Tests of what all pictures share."""
 
 import base64
 
 import numpy as np
 import pytest
 
-from experiments.analysis import summary
-from experiments.reports import drawing
-
-TRACKED = 1000
+from experiments.reports import drawing, plot_data
 
 
-@pytest.fixture
-def runs(make_run):
-    return [make_run("sgd"), make_run("adam", power=1.0, diverged=True)]
+def _drawn():
+    drawn, (axes,) = drawing.subplots(1)
+    drawing.line(axes, 0, "sgd", [1, 2, 3], [1.0, 4.0, 9.0])
+    drawing.line(axes, 1, "adam", [1, 2, 3], [1.0, 2.0, 3.0])
+    return drawing.finished(drawn)
 
 
-def test_regret_is_logarithmic_and_has_a_guide_of_slope_one_half(runs):
-    (axes,) = drawing.regret_figure(runs).axes
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    *lines, guide = axes.lines
-    assert [line.get_label() for line in lines] == ["sgd", "adam (diverged)"]
-    rise, run = np.diff(np.log(guide.get_ydata()))[0], np.diff(np.log(guide.get_xdata()))[0]
-    assert rise / run == pytest.approx(0.5)
-
-
-def test_bars_stand_on_each_other(make_run):
-    summaries = [summary.summarize(run, TRACKED) for run in (make_run(), make_run(power=1.0))]
-    (axes,) = drawing.decomposition_figure(summaries).axes
-    bars = [
-        (bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()) for bar in axes.patches
-    ]
-    for place, item in enumerate(summaries):
-        row = item["decomposition"]["parts"]["network"]
-        optimum, regret = (bar for bar in bars if bar[0] == pytest.approx(place))
-        assert optimum[1:] == (0, pytest.approx(row["optimum_upper"]))
-        assert regret[1] + regret[2] == pytest.approx(row["average_loss"])
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["Taylor optimum", "average regret"]
-
-
-def test_negative_regret_is_hatched(make_run):
-    item = summary.summarize(make_run(), TRACKED)
-    item["decomposition"]["parts"]["network"]["regret_lower"] = -0.2
-    (axes,) = drawing.decomposition_figure([item]).axes
-    assert axes.patches[1].get_hatch()
-
-
-def test_growth_has_regret_its_interval_and_linear_regret(runs):
-    (axes,) = drawing.growth_figure(runs).axes
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5 * n**0.5 for n in (10, 100, 1000)])
-    assert len(axes.collections) == 2
-
-
-def test_what_is_not_positive_leaves_a_gap(runs):
-    runs[0]["network"]["linear_regret"][3] = -1.0
-    (axes,) = drawing.regret_figure(runs).axes
-    assert np.flatnonzero(np.isnan(axes.lines[0].get_ydata())).tolist() == [3]
-
-
-def test_nothing_positive_is_said_in_words(runs, tmp_path):
-    figure = drawing.regret_figure(runs, "b")
-    assert "not positive" in figure.axes[0].texts[0].get_text()
-    drawing.write_png(figure, tmp_path / "x.png")
-
-
-def test_each_layer_has_a_panel(runs):
-    panels = drawing.layers_figure(runs, ["a", "b", "a"]).axes
-    assert [axes.get_title() for axes in panels] == ["a", "b", "a"]
-
-
-def test_loss_has_a_line_for_each_optimizer(runs):
-    (axes,) = drawing.loss_figure(runs, TRACKED).axes
-    assert len(axes.lines) == 2
-
-
-def test_more_optimizers_than_colours(make_run):
-    runs = [make_run(f"sgd:{index}") for index in range(9)]
-    assert len(drawing.regret_figure(runs).axes[0].lines) == 10
-
-
-def test_png(tmp_path, runs):
-    drawing.write_png(drawing.regret_figure(runs), tmp_path / "x.png")
+def test_png(tmp_path):
+    drawing.write_png(_drawn(), tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -93,8 +27,8 @@ def _svg(uri):
     return base64.b64decode(data).decode("utf-8")
 
 
-def test_data_uris_are_the_same_each_time_and_recoloured_for_dark(runs):
-    one, other = (drawing.data_uris(drawing.regret_figure(runs)) for _ in range(2))
+def test_data_uris_are_the_same_each_time_and_recoloured_for_dark():
+    one, other = drawing.data_uris(_drawn()), drawing.data_uris(_drawn())
     assert one == other
     light, dark = map(_svg, one)
     used = [colour for colour in drawing.DARK if colour in light]
@@ -102,3 +36,39 @@ def test_data_uris_are_the_same_each_time_and_recoloured_for_dark(runs):
     for colour in used:
         assert colour not in dark
         assert dark.count(drawing.DARK[colour]) == light.count(colour)
+
+
+def test_panels_are_two_in_a_row():
+    figure, panels = drawing.subplots(3)
+    assert len(panels) == len(figure.axes) == 3
+    width, height = figure.get_size_inches()
+    assert (width, height) == (2 * drawing.PANEL_INCHES[0], 2 * drawing.PANEL_INCHES[1])
+
+
+def test_more_lines_than_colours_start_over():
+    assert drawing.colour(len(drawing.COLOURS)) == drawing.COLOURS[0]
+
+
+@pytest.mark.parametrize(("values", "scale"), [([0.0, 1.0], "log"), ([0.0, -1.0], "linear")])
+def test_an_axis_is_logarithmic_only_if_something_is_positive(values, scale):
+    _, (axes,) = drawing.subplots(1)
+    axes.plot([1, 2], values)
+    drawing.scale_logarithmic(axes)
+    assert axes.get_yscale() == scale
+
+
+def _run(optimizer, losses, diverged=False):
+    return {"optimizer": optimizer, "rounds": [1, 2], "losses": losses, "diverged": diverged}
+
+
+def test_curves_are_means_over_seeds_with_students_interval():
+    runs = [_run("sgd", [1.0, 4.0]), _run("sgd", [3.0, 4.0]), _run("adam", [9.0, 9.0], True)]
+    figure = drawing.curves_figure(runs, "rounds", lambda run: run["losses"], "title", "loss")
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 4.0])
+    first, last = plot_data.rows(figure)
+    # Quantile 97.5 % of Student's t with one degree of freedom, times a standard error of one.
+    assert first["y_upper"] - 2.0 == pytest.approx(12.7062, rel=1e-4)
+    assert first["y_lower"] == pytest.approx(4.0 - first["y_upper"])
+    assert last["y_lower"] == last["y_upper"] == 4.0

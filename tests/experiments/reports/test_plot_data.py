@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from experiments.analysis import summary
-from experiments.reports import bands, drawing, plot_data
+from experiments.analysis import regret_summary
+from experiments.reports import drawing, exploration_report, plot_data, regret_figures
 
 
 def _read(figure):
@@ -39,7 +39,7 @@ def test_a_figure_without_data_has_no_rows():
 
 def test_points_with_intervals_both_ways():
     estimate = {"value": 1.0, "lower": 0.5, "upper": 1.5}
-    figure = bands.scatter_figure({"sgd": {"a": estimate, "b": estimate}}, "a", "b")
+    figure = exploration_report.scatter_figure({"sgd": {"a": estimate, "b": estimate}}, "a", "b")
     (row,) = _read(figure)
     ends = {f"{name}_{end}": str(estimate[end]) for name in "xy" for end in ("lower", "upper")}
     assert row == {"panel": "b against a", "series": "sgd", "x": "1.0", "y": "1.0"} | ends
@@ -48,13 +48,13 @@ def test_points_with_intervals_both_ways():
 @pytest.mark.parametrize("part", ["network", "layer:a"])
 def test_pictures_of_a_decomposition_have_its_numbers(make_run, part):
     runs = [make_run("sgd")]
-    summaries = [summary.summarize(run, 1000) for run in runs]
+    summaries = [regret_summary.summarize(run, 1000) for run in runs]
     row = summaries[0]["decomposition"]["parts"][part]
-    optimum, regret = _read(drawing.decomposition_figure(summaries, part))
+    optimum, regret = _read(regret_figures.decomposition_figure(summaries, part))
     assert (optimum["series"], optimum["x"]) == ("optimum", "sgd")
     assert float(optimum["y_lower"]) == row["optimum_lower"]
-    assert float(regret["y_upper"]) == row["regret_upper"]
-    grown = _read(drawing.growth_figure(runs, part))
+    assert float(regret["y_upper"]) == row["average_regret_upper"]
+    grown = _read(regret_figures.growth_figure(runs, part))
     last = [found for found in grown if found["series"] == "sgd"][-1]
     assert float(last["x"]) == row["rounds"]
-    assert float(last["y_lower"]) == pytest.approx(row["regret_lower"] * row["rounds"])
+    assert float(last["y_lower"]) == pytest.approx(row["average_regret_lower"] * row["rounds"])

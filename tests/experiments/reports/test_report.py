@@ -4,8 +4,8 @@ import html.parser
 
 import pytest
 
-from experiments.analysis import summary
-from experiments.reports import drawing, regret_report, report
+from experiments.analysis import regret_summary
+from experiments.reports import regret_figures, regret_report, report
 
 TRACKED = 1000
 
@@ -34,17 +34,18 @@ def parsed(path):
     return page
 
 
-@pytest.fixture
-def page(tmp_path, make_run):
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, make_run):
+    path = tmp_path_factory.mktemp("report") / "report.html"
     runs = [make_run("sgd"), make_run("adam", diverged=True)]
-    summaries = [summary.summarize(run, TRACKED) for run in runs]
+    summaries = [regret_summary.summarize(run, TRACKED) for run in runs]
     configuration = {"task": "digits", "optimizers": ["sgd", "adam"], "radius": None}
     sections = [
         *regret_report.sections(runs, summaries, TRACKED),
         *report.provenance(configuration, {"python": "3"}),
     ]
-    report.write(tmp_path / "report.html", "Title", "Lead.", sections)
-    return tmp_path / "report.html"
+    report.write(path, "Title", "Lead.", sections)
+    return path
 
 
 def test_refers_to_nothing_outside(page):
@@ -79,7 +80,7 @@ def test_both_colour_schemes_and_small_screens(page):
 
 def test_texts_are_escaped(tmp_path, make_run):
     table = report.Table(("<b>",), [("<script>x",)])
-    picture = report.picture('"><script>x', lambda: drawing.regret_figure([make_run()]))
+    picture = report.picture('"><script>x', lambda: regret_figures.regret_figure([make_run()]))
     section = report.Section("a & b", table=table, pictures=(picture,), names={"<i>": "<u>"})
     report.write(tmp_path / "x.html", "<title>", "", [section])
     text = (tmp_path / "x.html").read_text()

@@ -1,64 +1,98 @@
 """Tests of the flags and the settings that they become."""
 
-import dataclasses
-import pathlib
-
 import pytest
 from absl import flags as absl_flags
-from absl.testing import flagsaver
 
-from experiments.runs import flags
-from experiments.runs.errors import UsageError
+from experiments.runs import flags, settings
+
+ALL = (
+    settings.RegretSettings,
+    settings.ExplorationSettings,
+    settings.ComparisonSettings,
+    settings.ShatteringSettings,
+    settings.ReproductionSettings,
+)
 
 
-def test_defining_twice_is_harmless_and_defaults_agree():
-    flags.define_flags()
-    flags.define_flags()
-    if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS(["test"])
-    assert flags.settings_from_flags() == flags.Settings()
+def _parsed(kind, *arguments):
+    values = absl_flags.FlagValues()
+    flags.define_flags(kind(), values)
+    values(["binary", *arguments])
+    return flags.settings_from_flags(kind, values)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_without_flags_the_settings_are_the_defaults(kind):
+    assert _parsed(kind) == kind()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_binary_has_the_flags_of_its_settings_only(kind):
+    with pytest.raises(absl_flags.UnrecognizedFlagError):
+        _parsed(kind, "--no_such_flag=1")
+    if kind is not settings.RegretSettings:
+        with pytest.raises(absl_flags.UnrecognizedFlagError):
+            _parsed(kind, "--horizons=3")
 
 
 def test_flags_become_settings():
-    flags.define_flags()
-    if not absl_flags.FLAGS.is_parsed():
-        absl_flags.FLAGS(["test"])
-    with flagsaver.flagsaver(optimizers=["sgd:0.1"], epochs=3, radius=2.0):
-        settings = flags.settings_from_flags()
-    assert settings == flags.Settings(optimizers=("sgd:0.1",), epochs=3, radius=2.0)
+    found = _parsed(
+        settings.RegretSettings,
+        "--optimizers=sgd:0.1, adam",
+        "--epochs=3",
+        "--radius=2",
+        "--parts=network,layer:logits",
+        "--keep_trajectories",
+    )
+    assert found == settings.RegretSettings(
+        optimizers=("sgd:0.1", "adam"),
+        epochs=3,
+        radius=2.0,
+        parts=("network", "layer:logits"),
+        keep_trajectories=True,
+    )
+    found = _parsed(settings.ShatteringSettings, "--kinds=relu,residual relu", "--depths=1, 20")
+    assert found == settings.ShatteringSettings(kinds=("relu", "residual relu"), depths=(1, 20))
+    found = _parsed(settings.ComparisonSettings, "--learning_rates=0.1,1e-3")
+    assert found == settings.ComparisonSettings(learning_rates=(0.1, 0.001))
+
+
+REGRET, COMPARISON = settings.RegretSettings, settings.ComparisonSettings
+SHATTERING = settings.ShatteringSettings
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("kind", "argument", "message"),
     [
-        ({"task": "nope"}, "unknown task"),
-        ({"optimizers": ("nope",)}, "unknown optimizer"),
-        ({"epochs": 0}, "--epochs=0"),
-        ({"max_steps": -3}, "--max_steps=-3"),
-        ({"burn_in": -1}, "--burn_in=-1"),
-        ({"recorded_rounds": 0}, "--recorded_rounds=0"),
-        ({"tolerance": 0.0}, "--tolerance=0.0"),
-        ({"radius": 0.0}, "--radius=0.0"),
-        ({"radius": float("nan")}, "--radius=nan"),
-        ({"seed": -1}, "--seed=-1"),
+        (REGRET, "--task=nope", "digits_classifier"),
+        (REGRET, "--optimizers=nope", "unknown optimizer 'nope'"),
+        (REGRET, "--optimizers=sgd,sgd", "listed twice"),
+        (REGRET, "--optimizers=", "no optimizer given"),
+        (REGRET, "--epochs=0", "positive integer"),
+        (REGRET, "--max_steps=-3", "positive integer"),
+        (REGRET, "--burn_in=-1", "non-negative integer"),
+        (REGRET, "--recorded_rounds=0", "positive integer"),
+        (REGRET, "--horizons=0", "positive integer"),
+        (REGRET, "--max_passes=0", "positive integer"),
+        (REGRET, "--tolerance=0", "positive number"),
+        (REGRET, "--tolerance=inf", "positive number"),
+        (REGRET, "--radius=0", "positive number"),
+        (REGRET, "--radius=nan", "positive number"),
+        (REGRET, "--seed=-1", r"\[0, 4294967295\]"),
+        (REGRET, "--seed=4294967296", r"\[0, 4294967295\]"),
+        (COMPARISON, "--seeds=0", "positive integer"),
+        (COMPARISON, "--learning_rates=0", "positive number"),
+        (COMPARISON, "--learning_rates=0.1,fast", "fast"),
+        (COMPARISON, "--workers=0", "positive integer"),
+        (COMPARISON, "--extensions=-1", "non-negative integer"),
+        (COMPARISON, "--strategy=magic", "mirrored"),
+        (SHATTERING, "--kinds=cubic", "linear"),
+        (SHATTERING, "--depths=1,0", "positive integer"),
+        (SHATTERING, "--points=1", "2"),
+        (settings.ReproductionSettings, "--preset=huge", "quick"),
     ],
 )
-def test_mistakes_name_the_flag(change, message):
-    with pytest.raises(UsageError, match=message):
-        flags.check(dataclasses.replace(flags.Settings(), **change))
-
-
-def test_configuration_leaves_out_where_things_lie():
-    here = flags.Settings(data_dir="a", output_dir="b").configuration("test")
-    assert here == flags.Settings(data_dir="c", output_dir="d").configuration("test")
-    assert here != flags.Settings(seed=1).configuration("test")
-    assert here != flags.Settings().configuration("another")
-
-
-def test_configuration_resolves_defaults():
-    assert flags.Settings(epochs=20).configuration("test") == flags.Settings().configuration("test")
-
-
-def test_output_path_defaults_to_experiment_and_task():
-    assert flags.Settings().output_path("test") == pathlib.Path("out/test/digits_classifier")
-    assert flags.Settings(output_dir="x").output_path("test") == pathlib.Path("x")
+def test_mistakes_name_the_flag_and_what_was_expected(kind, argument, message):
+    with pytest.raises(absl_flags.Error, match=message) as caught:
+        _parsed(kind, argument)
+    assert argument.partition("=")[0].lstrip("-") in str(caught.value)

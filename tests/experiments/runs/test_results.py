@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.runs import results
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 CONFIGURATION = {"task": "digits", "epochs": 3, "optimizers": ("sgd", "adam")}
 

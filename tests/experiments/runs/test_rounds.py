@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.runs import rounds
-from experiments.runs.errors import UsageError
+from experiments.tasks.errors import UsageError
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 10, 999, 100_000])

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from experiments.runs import flags, rounds, training
+from experiments.runs import callbacks, rounds, training
+from experiments.runs.settings import RegretSettings
 from experiments.tasks import optimizers, tasks
 
 
@@ -13,24 +14,35 @@ def digits(data_dir):
     return tasks.examples(tasks.get("digits_classifier"), data_dir)
 
 
-@pytest.fixture
-def train(digits, tmp_path):
-    def run(name="adam", steps=50, burn_in=0, **options):
-        return training.train(
-            tasks.get("digits_classifier"),
-            digits,
-            optimizers.parse(name),
-            plan=rounds.Plan(burn_in, steps - burn_in),
-            path=tmp_path / name,
-            tolerance=0.05,
-            **{"parts": ("network",), "counts": 1} | options,
-        )
+@pytest.fixture(scope="module")
+def train(digits, tmp_path_factory):
+    """Trains some rounds; with `horizons` it decomposes the loss too."""
+
+    def run(name="adam", steps=50, burn_in=0, horizons=None, **options):
+        with pytest.MonkeyPatch.context() as patch:
+            if horizons is None:
+                patch.setattr(training, "decompose", lambda *arguments: {})
+            return training.train(
+                tasks.get("digits_classifier"),
+                digits,
+                optimizers.parse(name),
+                plan=rounds.Plan(burn_in, steps - burn_in),
+                path=tmp_path_factory.mktemp("run") / name,
+                tolerance=0.05,
+                **{"parts": ("network",), "horizons": horizons or 1} | options,
+            )
 
     return run
 
 
-def test_a_run_says_what_was_asked_for_and_read(train):
-    run = train()
+@pytest.fixture(scope="module")
+def adam(train):
+    """A run of Adam with 10 rounds of burn-in and 50 recorded ones."""
+    return train(steps=60, burn_in=10)
+
+
+def test_a_run_says_what_was_asked_for_and_read(adam):
+    run = adam
     assert run["optimizer"] == "adam"
     assert run["parameters"] == 6_570
     assert not run["diverged"]
@@ -42,16 +54,15 @@ def test_a_run_says_what_was_asked_for_and_read(train):
     assert [len(run["units"][layer]["linear_regret"][-1]) for layer in run["units"]] == [64, 32, 10]
 
 
-def test_network_is_consistent_with_its_bound(train):
-    run = train()
-    progress, network = run["progress"], run["network"]
+def test_network_is_consistent_with_its_bound(adam):
+    progress, network = adam["progress"], adam["network"]
     regret = np.array(network["linear_regret"]) / progress["steps"]
     bound = np.array(progress["average_loss"]) - regret
     np.testing.assert_allclose(network["optimum_lower_bound"], bound, rtol=1e-4, atol=1e-5)
 
 
-def test_linear_regret_is_above_the_regret_at_the_initial_weights(train):
-    run = train(burn_in=10)
+def test_linear_regret_is_above_the_regret_at_the_initial_weights(adam):
+    run = adam
     losses = np.array(run["progress"]["average_loss"])
     linear = np.array(run["network"]["linear_regret"]) / run["progress"]["steps"]
     regret = losses - np.array(run["average_taylor_loss"]["initial"])
@@ -81,7 +92,7 @@ def test_training_is_that_of_the_bare_optimizer(digits, train):
 
 
 def test_a_radius_bounds_more_the_larger_it_is(train):
-    small, large = (train("sgd", radius=radius) for radius in (0.1, 10.0))
+    small, large = (train("sgd", steps=20, radius=radius) for radius in (0.1, 10.0))
     assert small["network"]["linear_regret"][-1] < large["network"]["linear_regret"][-1]
 
 
@@ -110,15 +121,15 @@ def test_sampled_units_are_spread_over_each_layer():
 
 def test_plan_of_settings(digits):
     task = tasks.get("digits_classifier")
-    assert training.plan_of(task, digits, flags.Settings(epochs=2)) == rounds.Plan(0, 88)
-    found = training.plan_of(task, digits, flags.Settings(epochs=2, max_steps=20, burn_in=5))
+    assert training.plan_of(task, digits, RegretSettings(epochs=2)) == rounds.Plan(0, 88)
+    found = training.plan_of(task, digits, RegretSettings(epochs=2, max_steps=20, burn_in=5))
     assert found == rounds.Plan(5, 15)
 
 
 def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
     data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "weights_are_finite", lambda model: False)
+    monkeypatch.setattr(callbacks, "weights_are_finite", lambda model: False)
     task = tasks.get("digits_classifier")
     run = training.train(
         task,
@@ -133,7 +144,7 @@ def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
 
 def test_regret_grows_at_one_radius_too(train):
     parts = ("network", "layer:logits")
-    found = train(steps=60, burn_in=20, parts=parts, counts=3)["decomposition"]
+    found = train(steps=60, burn_in=20, parts=parts, horizons=3)["decomposition"]
     assert list(found["fixed_rates"]) == list(found["rates"]) == list(parts)
     last = {row["part"]: row for row in found["parts"]}
     for row in found["fixed"]:
@@ -142,7 +153,7 @@ def test_regret_grows_at_one_radius_too(train):
     network = [row for row in found["fixed"] if row["part"] == "network"]
     assert [row["rounds"] for row in network] == [10, 20, 40]
     radius = network[-1]["radius"]
-    given = train(steps=60, burn_in=20, counts=3, radius=radius)["decomposition"]
+    given = train(steps=60, burn_in=20, horizons=3, radius=radius)["decomposition"]
     assert given["fixed"] == given["parts"]
     for fixed, row in zip(network, given["fixed"], strict=True):
         assert fixed["optimum_lower"] <= row["optimum_upper"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.runs.errors import UsageError
 from experiments.tasks import optimizers
+from experiments.tasks.errors import UsageError
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)

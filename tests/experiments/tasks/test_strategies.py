@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from experiments.runs import comparison
-from experiments.runs.errors import UsageError
 from experiments.tasks import strategies
+from experiments.tasks.errors import UsageError
 
 
 def test_one_run_over_several_devices(data_dir, tmp_path):
@@ -26,8 +26,8 @@ import json, os, sys
 workers = {"worker": ["localhost:23451", "localhost:23452"]}
 task = {"type": "worker", "index": int(sys.argv[1])}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": workers, "task": task})
-from experiments import comparison_runs
-from experiments.runs.errors import UsageError
+from experiments.runs import comparison
+from experiments.tasks.errors import UsageError
 run = comparison.Run(
     "digits_classifier", "sgd", 0.1, 0, 5, data_dir=sys.argv[2], strategy="multi_worker"
 )

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from experiments.runs.errors import UsageError
 from experiments.tasks import tasks
+from experiments.tasks.errors import UsageError
 
 # Input shape, output width, parameters of the model, batch size.
 EXPECTED = {

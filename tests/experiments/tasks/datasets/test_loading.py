@@ -5,8 +5,8 @@ import time
 import pytest
 import requests
 
-from experiments.runs.errors import DataNotFoundError
 from experiments.tasks import datasets
+from experiments.tasks.errors import DataNotFoundError
 
 
 @pytest.fixture

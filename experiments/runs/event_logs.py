@@ -1,7 +1,7 @@
 """What `tensorboard --logdir=<output_dir>/tensorboard` shows of the experiments.
 
-Training under a tracker writes while it goes on (`keras_taylor.callbacks.RegretSummaries`); what is
-known only afterwards is written here. Each run has a directory, and its hyperparameters.
+During training, `keras_taylor.callbacks.RegretSummaries` writes. This module writes the results
+after training. Each run has its own directory, which also holds its hyperparameters.
 """
 
 import shutil
@@ -12,11 +12,19 @@ from tensorboard.plugins.hparams import api as hparams
 DIRECTORY = "tensorboard"
 HYPERPARAMETERS = ("task", "optimizer", "learning_rate", "seed")
 FINAL_LOSS = "final_loss"
-SPLIT = ("average_loss", "optimum_lower", "optimum_upper", "regret_lower", "regret_upper")
+SPLIT = (
+    "average_loss",
+    "optimum_lower",
+    "optimum_upper",
+    "average_regret_lower",
+    "average_regret_upper",
+)
 
 
 def write_comparison(directory, runs):
-    """Writes the losses of a comparison's runs, and the table of their hyperparameters, anew.
+    """Writes the losses of a comparison's runs and the table of their hyperparameters.
+
+    Logs that are already there are removed first.
 
     Args:
         directory: The directory of the results.
@@ -46,7 +54,7 @@ def _write_run(run):
 
 
 def write_decomposition(log_dir, rows):
-    """Writes optimum and regret, as certified intervals, over the number of rounds.
+    """Writes average loss, optimum and average regret, as certified intervals, by horizon.
 
     Args:
         log_dir: The directory of the run.
@@ -60,7 +68,7 @@ def write_decomposition(log_dir, rows):
 
 
 def clear(log_dir):
-    """Removes what an interrupted run left; `None` is no directory."""
+    """Removes the logs of an interrupted run; does nothing for `None`."""
     if log_dir is not None:
         shutil.rmtree(log_dir, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What a run comes to: averages, bounds and slopes, from the series that were read."""
+"""What a run of `experiments.taylor_regret` comes to: averages, bounds and slopes."""
 
 import numpy as np
 
@@ -19,11 +19,11 @@ COLUMNS = (
 
 
 def summarize(run, tracked_rounds):
-    """Returns a run's figures at its last reading, for the network and for each layer.
+    """Returns the numbers of a run at its last reading, for the network and for each layer.
 
     Args:
-        run: A dictionary from `experiments.runs.training.train`, or one read back from its file.
-        tracked_rounds: Rounds that the run was to track; fewer were read if it diverged.
+        run: A dictionary from `experiments.runs.training.train`, or one read from its file.
+        tracked_rounds: Rounds after the burn-in; fewer were read if the run diverged.
     """
     progress = run["progress"]
     return {
@@ -55,15 +55,16 @@ def summarize(run, tracked_rounds):
 def whole_run(run):
     """Returns the rows of a decomposition over all recorded rounds, and the rates, by part."""
     split = run["decomposition"]
-    # Rows are in rising order of their rounds, so the last of a part is that of all of them.
+    # Rows are in rising order of their horizons, so the last row of a part is that of all rounds.
     rows = {row["part"]: row for row in (*split.get("parts", ()), *split.get("units", ()))}
-    # The guarantee is about one radius; there is none for a part that did not move.
+    # Rates at one radius come first, since the guarantee is about one radius. A part that did not
+    # move has none.
     rates = split.get("rates", {}) | split.get("fixed_rates", {})
     return {"parts": rows, "rates": rates}
 
 
 def decomposition_rows(run):
-    """Yields the rows of a run's decomposition, with the optimizer and the rate of regret."""
+    """Yields the rows of a run's decomposition, with the optimizer."""
     split = run["decomposition"]
     for row in (*split.get("parts", ()), *split.get("units", ())):
         yield {"optimizer": run["optimizer"]} | row
@@ -111,7 +112,7 @@ def windowed_loss(run, tracked_rounds):
 
 
 def long_rows(run):
-    """Yields the rows of a run in long format, with the columns of `COLUMNS`."""
+    """Yields the rows of a run in long format, with the keys of `COLUMNS`."""
     progress = run["progress"]
     yield from _rows(run, progress, "network", "network", run["network"])
     for layer, series in run["layers"].items():

@@ -1,8 +1,8 @@
-"""How large a reproduction is: what is trained, recorded and measured for each preset."""
+"""How large a reproduction is: the runs, rounds and measurements of each preset."""
 
 import dataclasses
 
-from experiments import shattered_gradients
+from experiments.runs.settings import ShatteringSettings
 from experiments.tasks import rates
 
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
@@ -23,7 +23,7 @@ class TaskPlan:
         tolerance: Gap of the optima.
         parts: What is decomposed.
         max_passes: Most passes of a solve.
-        counts: How many numbers of rounds are decomposed, log-spaced; 1 for all rounds only.
+        horizons: How many horizons are decomposed, log-spaced; 1 for all recorded rounds only.
         explored: Whether the task's exploration is measured.
     """
 
@@ -36,15 +36,15 @@ class TaskPlan:
     recorded: int = 300
     tolerance: float = 0.01
     parts: tuple = ("network", "layers")
-    counts: int = 6
+    horizons: int = 6
     max_passes: int = 100
     explored: bool = True
 
 
-# Early in the run, where losses are not yet so small that a hundredth of them takes long to prove.
-QUICK = (TaskPlan("digits_classifier", steps=440, burn_in=88, recorded=150, counts=4),)
+# Early in the run: later, losses are so small that a gap of a hundredth takes long to prove.
+QUICK = (TaskPlan("digits_classifier", steps=440, burn_in=88, recorded=150, horizons=4),)
 PAPER = (
-    TaskPlan("mnist_autoencoder", steps=1200, burn_in=900, counts=3),
+    TaskPlan("mnist_autoencoder", steps=1200, burn_in=900, horizons=3),
     TaskPlan(
         "cifar10_convnet",
         optimizers=("sgd", "rmsprop", "adam"),
@@ -54,7 +54,7 @@ PAPER = (
         recorded=30,
         tolerance=0.05,
         parts=("network", "layer:dense_192", "layer:logits"),
-        counts=3,
+        horizons=3,
         explored=False,
     ),
 )
@@ -62,7 +62,6 @@ PRESETS = {"quick": QUICK, "paper": PAPER}
 SHATTERING = {
     "quick": {"depths": (1, 2, 5, 10, 20), "lines": 4, "points": 64, "seeds": 2},
     "paper": {
-        name: getattr(shattered_gradients.Settings(), name)
-        for name in ("depths", "lines", "points", "seeds")
+        name: getattr(ShatteringSettings(), name) for name in ("depths", "lines", "points", "seeds")
     },
 }

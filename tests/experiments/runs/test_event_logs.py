@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from experiments.reports import event_logs
+from experiments.runs import event_logs
 
 
 def _run(optimizer="sgd", rate=0.1, losses=(3.0, 2.0), **fields):

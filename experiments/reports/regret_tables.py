@@ -1,0 +1,133 @@
+"""The tables of `experiments.taylor_regret`, as strings for the terminal and for the report."""
+
+from experiments.analysis import cells
+
+
+def name(item):
+    """Returns the optimizer of a summary, and whether its run diverged."""
+    return item["optimizer"] + (" (diverged)" if item["diverged"] else "")
+
+
+SPLIT_HEADER = (
+    "average loss",
+    "Taylor optimum",
+    "average regret",
+    "linear regret / N",
+    "log-log slope",
+)
+
+
+def decomposition_table(summaries):
+    """Returns header and rows (of strings): loss = optimum + regret of the network."""
+    header = ("optimizer", *SPLIT_HEADER)
+    return header, [(name(item), *_split_cells(item, "network")) for item in summaries]
+
+
+def part_table(summaries, kind):
+    """Returns header and rows (of strings): the same of each layer or unit.
+
+    Args:
+        summaries: Summaries of runs.
+        kind: `"layer"` or `"unit"`.
+    """
+    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else -1])
+    rows = []
+    for part in parts_of(summaries, kind):
+        for item in summaries:
+            row = item["decomposition"]["parts"].get(part)
+            if row is not None:
+                shown = _split_cells(item, part)[1 : None if kind == "layer" else -1]
+                rows.append(
+                    (part.partition(":")[2], name(item), cells.number(row["radius"], 3), *shown)
+                )
+    return header, rows
+
+
+def parts_of(summaries, kind):
+    """Returns the names of all layers or units that were decomposed, in the network's order."""
+    names = (part for item in summaries for part in item["decomposition"]["parts"])
+    return [part for part in dict.fromkeys(names) if part.startswith(f"{kind}:")]
+
+
+def _split_cells(item, part):
+    row = item["decomposition"]["parts"].get(part)
+    if row is None:
+        return (cells.number(item["average_loss"]), *[cells.MISSING] * (len(SPLIT_HEADER) - 1))
+    return (
+        cells.number(row["average_loss"], 3),
+        cells.interval(row["optimum_lower"], row["optimum_upper"]),
+        cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
+        cells.number(row["average_linear_regret"], 3),
+        cells.rate(item["decomposition"]["rates"].get(part)),
+    )
+
+
+def network_table(summaries):
+    """Returns header and rows (of strings): one row for each optimizer."""
+    header = (
+        "optimizer",
+        "average loss",
+        "optimum at least",
+        "linear regret / N",
+        "log-log slope",
+        "R²",
+    )
+    return header, [_network_row(item) for item in summaries]
+
+
+def _network_row(item):
+    return (name(item), cells.number(item["average_loss"]), *_part_cells(item["network"]))
+
+
+def sandwich_table(summaries):
+    """Returns header and rows (of strings): the bounds of average Taylor regret."""
+    header = ("optimizer", "regret at W¹", "regret at mean", "average regret", "linear regret / N")
+    return header, [
+        (
+            name(item),
+            cells.number(item["average_taylor_regret"]["initial"]),
+            cells.number(item["average_taylor_regret"]["average"]),
+            _split_cells(item, "network")[2],
+            cells.number(item["network"]["average_linear_regret"]),
+        )
+        for item in summaries
+    ]
+
+
+def _part_cells(part):
+    return (
+        cells.number(part["optimum_lower_bound"]),
+        cells.number(part["average_linear_regret"]),
+        cells.slope(part["growth"]),
+        cells.number(part["growth"]["r_squared"], 3),
+    )
+
+
+def run_table(summaries):
+    """Returns header and rows (of strings): how each optimizer was run and where it ended."""
+    metrics = list(dict.fromkeys(metric for item in summaries for metric in item["means"]))
+    metrics = [metric for metric in metrics if not metric.startswith("taylor_")]
+    header = ("optimizer", "learning rate", "rounds", "training s", "solving s", *metrics)
+    return header, [
+        (
+            name(item),
+            cells.number(item["learning_rate"]),
+            str(item["rounds"]),
+            cells.number(item["wall_seconds"], 3),
+            cells.number(item["solve_seconds"], 3),
+            *(cells.number(item["means"].get(metric)) for metric in metrics),
+        )
+        for item in summaries
+    ]
+
+
+def layer_table(summaries):
+    """Returns header and rows (of strings): one row for each layer and optimizer."""
+    header = ("layer", "optimizer", "optimum at least", "linear regret / N", "log-log slope", "R²")
+    layers = list(dict.fromkeys(layer for item in summaries for layer in item["layers"]))
+    return header, [
+        (layer, name(item), *_part_cells(item["layers"][layer]))
+        for layer in layers
+        for item in summaries
+        if layer in item["layers"]
+    ]

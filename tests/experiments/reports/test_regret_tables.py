@@ -1,0 +1,59 @@
+"""Tests of the tables of the regret report."""
+
+import pytest
+
+from experiments.analysis import cells, regret_summary
+from experiments.reports import regret_tables
+
+TRACKED = 1000
+
+
+@pytest.fixture
+def summaries(make_run):
+    runs = [make_run("sgd"), make_run("adam", diverged=True)]
+    return [regret_summary.summarize(run, TRACKED) for run in runs]
+
+
+def test_network_table_has_a_row_for_each_optimizer(summaries):
+    header, rows = regret_tables.network_table(summaries)
+    assert [row[0] for row in rows] == ["sgd", "adam (diverged)"]
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[0][1:] == ("1.001", "0.9694", "0.03162", "0.50 ± 0.00", "1")
+
+
+def test_decomposition_table_has_a_row_for_each_optimizer(summaries):
+    header, rows = regret_tables.decomposition_table(summaries)
+    assert all(len(row) == len(header) for row in rows)
+    expected = ("sgd", "1", "0.984…0.985", "0.0158…0.0174", "0.0316", "0.50 (0.40…0.60)")
+    assert rows[0] == expected
+    assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 4)
+
+
+def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries):
+    header, rows = regret_tables.part_table(summaries, "layer")
+    assert [row[:3] for row in rows] == [("a", "sgd", "0.5")]
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[0][-1] == cells.MISSING
+    header, rows = regret_tables.part_table(summaries, "unit")
+    assert [row[0] for row in rows] == ["a/1"]
+    assert all(len(row) == len(header) for row in rows)
+
+
+def test_sandwich_table_has_the_lower_bound_before_the_upper(summaries):
+    header, rows = regret_tables.sandwich_table(summaries)
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[0] == ("sgd", "-0.499", "0.501", "0.0158…0.0174", "0.03162")
+    assert rows[1][3] == cells.MISSING
+
+
+def test_layer_table_has_a_row_for_each_layer_and_optimizer(summaries):
+    header, rows = regret_tables.layer_table(summaries)
+    assert [row[0] for row in rows] == ["a", "a", "b", "b"]
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[2][4] == cells.MISSING
+
+
+def test_run_table(summaries):
+    header, rows = regret_tables.run_table(summaries)
+    assert header[-1] == "loss"
+    assert rows[0] == ("sgd", "0.01", "1000", "1", "2", "1")
