@@ -42,7 +42,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_taylor", "keras_taylor.*"]),
-    # Lower bounds are those that `make test-lowest` has passed with.
+    # `make test-lowest` installs the lower bounds themselves and runs the tests with them.
     install_requires=["keras>=3.12", "numpy>=2.0", "scipy>=1.15"],
     extras_require={
         "cpu": ["tensorflow-cpu>=2.20"],

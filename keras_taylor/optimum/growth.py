@@ -37,7 +37,8 @@ def log_log_slope(horizons, sums):
 
     Example:
 
-    >>> log_log_slope([10, 100, 1000], np.array([1.0, 10.0, 100.0]))
+    >>> slope, points = log_log_slope([10, 100, 1000], np.array([1.0, 10.0, 100.0]))
+    >>> round(slope, 6), points
     (1.0, 3)
     """
     is_positive = np.asarray(sums) > 0

@@ -104,12 +104,12 @@ def taylor_optimum(
     Example:
 
     >>> import tempfile
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="net")
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")], name="net")
     >>> model.compile(keras.optimizers.SGD(0.1), loss="mse")
     >>> dataset = [(np.ones((4, 2)), np.zeros((4, 1)))] * 20
     >>> path = tempfile.mkdtemp() + "/run"
     >>> trajectory = keras_taylor.record(model, dataset, path, steps=20, verbose=0)
-    >>> result = keras_taylor.taylor_optimum(trajectory, model, "layer:net/dense", verbose=0)
+    >>> result = keras_taylor.taylor_optimum(trajectory, model, "layer:net/a", verbose=0)
     >>> result.converged, result.lower_bound <= result.value <= result.average_loss
     (True, True)
 

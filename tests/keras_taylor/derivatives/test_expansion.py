@@ -7,7 +7,6 @@ from keras import layers, ops
 
 from keras_taylor.derivatives import expansion
 from keras_taylor.derivatives import method as checking
-from keras_taylor.derivatives.forward_mode import Trace, UnknownTensorError, leaf_layers
 
 
 def _model(build, shape=(6,)):
@@ -76,27 +75,6 @@ def test_products_are_adjoint(build):
     np.testing.assert_allclose(
         np.vdot(upstream[0], tangent), checking._inner(pull(upstream), tangents), rtol=1e-4
     )
-
-
-def test_layers_are_as_they_were_after_a_trace():
-    model, x, weights, forward = _prepared(_nested)
-    activations = [getattr(layer, "activation", None) for layer in leaf_layers(model)]
-    expansion.expand("layerwise", model, forward, [weights], weights, x)
-    for layer, activation in zip(leaf_layers(model), activations, strict=True):
-        assert "call" not in vars(layer)
-        assert getattr(layer, "activation", None) is activation
-
-
-def test_tensors_of_no_layer_are_not_known():
-    model = _model(lambda x: layers.Dense(2)(layers.Dense(3)(x) * 2.0))
-    x = ops.ones((2, 6))
-    trace = Trace(model, model.trainable_variables, [[v.value for v in model.trainable_variables]])
-    with pytest.raises(UnknownTensorError), trace.recording():
-        model(x)
-
-
-def test_shared_layer_is_one_leaf():
-    assert len(leaf_layers(_model(_shared))) == 3
 
 
 def test_moving_averages_move_once():

@@ -8,9 +8,6 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.optimum import decomposition
-from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
-from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.weights.parts import Part
 
 STEPS, BATCH = 40, 8
 
@@ -84,21 +81,6 @@ def test_regret_of_rounds_adds_up(table):
         regrets = table.regrets[row["part"], row["rounds"]]
         assert regrets.shape == (row["rounds"],)
         assert regrets.mean() == pytest.approx(row["average_regret_lower"], abs=1e-5)
-
-
-def test_linear_regret_is_that_of_the_tracker(recorded):
-    """The tracker saw the same rounds, except for the distance after the last update."""
-    trajectory, model = recorded
-    rounds = Rounds(trajectory, model)
-    radius = 1.5
-    part = Part(rounds.scopes, "network")
-    found = RecordedLinearRegret(rounds, [STEPS]).average(part, radius, STEPS)
-    again = _model()
-    tracker = kt.optimizers.RegretTracker(keras.optimizers.Adam(0.02), radius=radius)
-    again.compile(tracker, loss=again.loss)
-    for one in trajectory:
-        again.train_on_batch(one.x, one.y)
-    assert found == pytest.approx(float(tracker.linear_regret()) / STEPS, rel=1e-4)
 
 
 def test_csv_has_every_row(table, tmp_path):

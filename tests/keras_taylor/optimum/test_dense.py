@@ -55,18 +55,29 @@ CASES = {
 }
 
 
+LAYERS = ("layer:first", "layer:middle", "layer:last")
+UNITS = ("unit:late/1", "unit:last/2")
+WEIGHTED = ("softmax, weighted", "squared error, many outputs, weighted")
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
-    ("case", "weighted"),
-    [*((case, False) for case in CASES), ("softmax", True), ("squared error, many outputs", True)],
+    ("case", "layer", "unit"),
+    # Each case has a layer and a unit, and each of these occurs with several kinds of features.
+    [
+        (case, LAYERS[number % len(LAYERS)], UNITS[number % len(UNITS)])
+        for number, case in enumerate((*CASES, *WEIGHTED))
+    ],
 )
-def test_problem_is_that_of_passes_through_the_model(case, weighted, tmp_path):
+def test_objective_is_that_of_passes_through_the_model(case, layer, unit, tmp_path):
+    weighted = case.endswith(", weighted")
+    case = case.removesuffix(", weighted")
     model = _model(**CASES[case])
     is_classifier = case in ("logits", "softmax")
     trajectory = _recorded(tmp_path, model, 3 if is_classifier else None, weighted)
     rounds = Rounds(trajectory, model)
     generator = np.random.default_rng(1)
-    for name in ("layer:first", "layer:middle", "layer:last", "unit:late/1", "unit:last/2"):
+    for name in (layer, unit):
         part = Part(rounds.scopes, name)
         fast, slow = dense.dense_objective(rounds, part), StreamedObjective(rounds, part)
         assert fast is not None, name

@@ -3,14 +3,11 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import keras_taylor as kt
 from keras_taylor.optimum import passes, preconditioner
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.solve import Solver
-from keras_taylor.taylor.batch import batch_of
-from keras_taylor.taylor.curvature import curvature_sample
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
@@ -87,36 +84,6 @@ def test_a_long_side_counts_as_curved_alike(monkeypatch):
     np.testing.assert_allclose(found, expected.ravel(), rtol=1e-6)
 
 
-@pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", "sparse_categorical_crossentropy"])
-def test_samples_have_the_curvature_as_covariance(loss):
-    """Squared error, and two classes, whose Hessian in the logits has one direction."""
-    is_squared = loss == "mse"
-    outputs = {"mse": 3, "binary_crossentropy": 1}.get(loss, 2)
-    model = _model(outputs, {3: None, 1: "sigmoid", 2: "softmax"}[outputs], loss)
-    x = GENERATOR.normal(size=(6, 4))
-    y = GENERATOR.normal(size=(6, 3)) if is_squared else GENERATOR.integers(0, 2, (6, 1))
-    flat = lambda arrays: np.concatenate([np.ravel(a) for a in arrays])  # noqa: E731
-    sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
-    ends = np.cumsum(sizes)[:-1]
-    weights = [v.numpy() for v in model.trainable_variables]
-
-    def product(direction):
-        pieces = np.split(direction, ends)
-        arrays = [p.reshape(w.shape) for p, w in zip(pieces, weights, strict=True)]
-        return flat(kt.taylor_curvature_product(model, x, y, weights, arrays))
-
-    curvature = np.stack([product(row) for row in np.eye(sum(sizes))])
-    sample = tf.function(
-        lambda seed: tf.concat(
-            [tf.reshape(t, [-1]) for t in curvature_sample(batch_of(model, x, y), seed)], axis=0
-        )
-    )
-    samples = np.stack([sample(tf.constant(seed)) for seed in range(4000)])
-    error = np.linalg.norm(samples.T @ samples / 4000 - curvature)
-    assert error < 0.1 * np.linalg.norm(curvature)
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """An autoencoder of inputs that vary much more in some directions than in others."""
@@ -162,12 +129,3 @@ def test_more_passes_are_never_worse(recorded):
         assert found.lower_bound < found.value < np.inf
         values.append(found.value)
     assert values == sorted(values, reverse=True)
-
-
-def test_it_is_made_again_for_many_more_rounds(recorded):
-    objective = Solver(Rounds(*recorded), "network").objective
-    objective.over_first(5).prepare()
-    made = objective.over_first(5).preconditioner
-    assert made is not None
-    assert objective.over_first(20).preconditioner is made
-    assert objective.over_first(21).preconditioner is None

@@ -3,11 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import optimize
 from sklearn import linear_model
 
 import keras_taylor as kt
 from keras_taylor.optimum import streamed, subspace
+from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.solve import Solver
 
 ROUNDS, BATCH, FEATURES = 6, 16, 4
 
@@ -89,8 +92,9 @@ def test_interval_contains_the_optimum_on_the_ball(tmp_path, radius, loss):
         constraints={"type": "ineq", "fun": lambda v: radius**2 - np.sum((v - start) ** 2)},
         options={"ftol": 1e-12, "maxiter": 500},
     ).fun
+    solver = Solver(Rounds(trajectory, model), "network")
     for tolerance in (1e-1, 1e-3, 1e-6):
-        found = _solve(trajectory, model, radius=radius, tolerance=tolerance)
+        (found,) = solver.solve([radius], tolerance)
         assert found.converged
         assert found.radius == radius
         assert found.gap <= tolerance * found.value
@@ -129,29 +133,47 @@ def test_last_layer_of_a_network_matches_least_squares_on_its_features(tmp_path)
         np.testing.assert_array_equal(kept, first)
 
 
+@pytest.fixture(scope="module")
+def recorded_network(tmp_path_factory):
+    """A recorded classifier in float64; Keras computes in float32 again afterwards."""
+    for dtype in ("float64", "float32"):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        if dtype == "float64":
+            path, batches = tmp_path_factory.mktemp("network"), _linear_data(3)
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            options = {"hidden": (6, 5), "outputs": 3, "activation": "tanh"}
+            found = _recorded(path, loss, batches, **options)
+    return found
+
+
 @pytest.fixture
-def network(tmp_path, float64):
-    batches = _linear_data(3)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return _recorded(tmp_path, loss, batches, hidden=(6, 5), outputs=3, activation="tanh")
+def network(recorded_network, float64):
+    return recorded_network
 
 
-def _average_taylor_loss(trajectory, model, comparator, scope):
-    total = 0.0
-    for round in trajectory:
-        for variable, value in zip(model.trainable_variables, round.weights, strict=True):
-            variable.assign(value)
-        value = kt.taylor_loss(model, round.x, round.y, comparator, scope)
-        total += np.asarray(value)
-    return total / len(trajectory)
+def _average_taylor_loss(trajectory, model, scope):
+    """Returns a function of a comparator, traced once."""
+    traced = tf.function(lambda x, y, v: kt.taylor_loss(model, x, y, v, scope))
+
+    def average(comparator):
+        total = 0.0
+        for round in trajectory:
+            for variable, value in zip(model.trainable_variables, round.weights, strict=True):
+                variable.assign(value)
+            x, y, *v = map(tf.constant, (round.x, round.y, *comparator))
+            total += float(traced(x, y, v))
+        return total / len(trajectory)
+
+    return average
 
 
 @pytest.mark.parametrize("scope", ["network", "layer:hidden_0", "layer:last", "unit:hidden_1/2"])
 def test_value_is_that_of_the_comparator_and_no_other_is_below_the_bound(network, scope):
     trajectory, model = network
     found = _solve(trajectory, model, scope, tolerance=1e-4)
-    at = _average_taylor_loss(trajectory, model, found.comparator, scope)
-    np.testing.assert_allclose(found.value, at, rtol=1e-10)
+    average = _average_taylor_loss(trajectory, model, scope)
+    np.testing.assert_allclose(found.value, average(found.comparator), rtol=1e-10)
     first = next(iter(trajectory)).weights
     generator = np.random.default_rng(2)
     moves = [np.abs(c - f) > 0 for c, f in zip(found.comparator, first, strict=True)]
@@ -159,14 +181,14 @@ def test_value_is_that_of_the_comparator_and_no_other_is_below_the_bound(network
         step = [generator.normal(size=f.shape) * m for f, m in zip(first, moves, strict=True)]
         length = found.radius / np.sqrt(sum(np.sum(s**2) for s in step))
         inside = [f + length * s for f, s in zip(first, step, strict=True)]
-        assert _average_taylor_loss(trajectory, model, inside, scope) >= found.lower_bound - 1e-12
+        assert average(inside) >= found.lower_bound - 1e-12
 
 
 def test_regret_lies_between_that_of_comparators_and_linear_regret(network):
     trajectory, model = network
     rounds = list(trajectory)
     found = _solve(trajectory, model, tolerance=1e-3)
-    at_first = _average_taylor_loss(trajectory, model, rounds[0].weights, "network")
+    at_first = _average_taylor_loss(trajectory, model, "network")(rounds[0].weights)
     assert found.average_loss == pytest.approx(np.mean([round.loss for round in rounds]))
     lower, upper = found.average_regret
     assert found.average_loss - at_first <= upper
@@ -200,8 +222,8 @@ def test_default_radius_is_the_distance_travelled_by_the_part(network):
 
 
 def test_a_larger_ball_has_a_lower_optimum(network):
-    trajectory, model = network
-    values = [_solve(trajectory, model, radius=r, tolerance=1e-4).value for r in (0.1, 1.0, 10.0)]
+    solver = Solver(Rounds(*network), "network")
+    values = [solver.solve([radius], tolerance=1e-4)[0].value for radius in (0.1, 1.0, 10.0)]
     assert values == sorted(values, reverse=True)
 
 
@@ -234,7 +256,7 @@ def test_bad_input(network):
     for options, message in (
         ({"radius": 0.0}, "radius must be a positive number"),
         ({"tolerance": -1.0}, "tolerance must be a positive number"),
-        ({"scope": "hidden_0"}, "unknown scope 'hidden_0'.*'layer:<key>'.*hidden_0"),
+        ({"scope": "hidden_0"}, "unknown scope 'hidden_0'.*layer:<key>.*: hidden_0"),
         ({"scope": "layer:nope"}, "unknown layer 'nope'.*hidden_0"),
         ({"scope": "unit:last/3"}, "has 3 units, asked for 3"),
         ({"scope": "unit:last"}, "unknown scope"),

@@ -1,0 +1,60 @@
+"""Tests of the rounds that solves read."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_taylor as kt
+from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.weights.parts import Part
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(4, "relu", name="a"), keras.layers.Dense(3, "softmax", name="b")]
+    model = keras.Sequential([keras.Input((2,)), *layers], name="net")
+    model.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    generator = np.random.default_rng(0)
+    batches = [(generator.normal(size=(4, 2)), generator.integers(0, 3, 4)) for _ in range(STEPS)]
+    path = tmp_path_factory.mktemp("rounds") / "run"
+    return kt.record(model, batches, path, steps=STEPS, verbose=0), model
+
+
+@pytest.mark.parametrize("horizon", [None, 2])
+@pytest.mark.parametrize("name", ["network", "layer:net/b", "unit:net/a/1"])
+def test_losses_and_distances_are_those_of_the_trajectory(recorded, name, horizon):
+    trajectory, model = recorded
+    rounds, kept = Rounds(trajectory, model), list(trajectory)[:horizon]
+    part = Part(rounds.scopes, name)
+    vectors = np.array([part.vector(one.weights) for one in kept])
+    travelled = np.linalg.norm(vectors - vectors[0], axis=1).max()
+    assert rounds.travelled(part, horizon) == pytest.approx(travelled, rel=1e-9)
+    assert rounds.losses(horizon).tolist() == [one.loss for one in kept]
+    assert rounds.average_loss(horizon) == pytest.approx(np.mean([one.loss for one in kept]))
+    assert len(rounds) == STEPS
+
+
+def test_kind_of_the_loss(recorded):
+    rounds = Rounds(*recorded)
+    assert rounds.from_logits
+    assert not rounds.loss.is_quadratic
+    squared = Rounds(*recorded, loss=keras.losses.MeanSquaredError())
+    assert squared.loss.is_quadratic
+
+
+def test_only_the_latest_is_remembered(recorded):
+    rounds, made = Rounds(*recorded), []
+    for key in ("a", "a", "b", "a"):
+        rounds.remember(key, lambda key=key: made.append(key))
+    assert made == ["a", "b", "a"]
+
+
+def test_no_rounds_and_another_model(recorded, tmp_path):
+    trajectory, _ = recorded
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    other.compile(loss="mse")
+    with pytest.raises(ValueError, match="recorded from another model"):
+        Rounds(trajectory, other)
