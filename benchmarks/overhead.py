@@ -26,8 +26,8 @@ BLOCKS = {"convnet": 15, "autoencoder": 60}
 def measure(network, optimizer, jit_compile):
     """Returns the ratios to a bare step, and milliseconds a bare step.
 
-    The tracker sums linear regret and the guarantee; beside it, also the step ratio; or also read by
-    two metrics.
+    The tracker sums linear regret and the guarantee; then also the step ratio; then, without that,
+    two metrics read it.
     """
     data = timing.batch(network)
     rounds = timing.ROUNDS[network]
