@@ -116,6 +116,7 @@ def _write_pictures(directory, runs, summaries, tracked_rounds):
     pictures = {
         "decomposition": regret_figures.decomposition_figure(summaries),
         "regret": regret_figures.growth_figure(runs),
+        "over_root": regret_figures.root_figure(runs),
         "loss": regret_figures.loss_figure(runs, tracked_rounds),
         "linear_regret": regret_figures.regret_figure(runs),
         "layers": regret_figures.layers_figure(runs, regret_report.layers_of(runs)),

@@ -15,7 +15,14 @@ COLUMNS = (
     "average_linear_regret",
     "optimum_lower_bound",
     "average_loss",
+    "guarantee",
+    "relative_regret",
+    "step_ratio",
 )
+
+
+# What tells, while a run goes on, whether its step fits.
+LIVE = ("guarantee", "relative_regret", "step_ratio")
 
 
 def summarize(run, tracked_rounds):
@@ -81,8 +88,14 @@ def _part(progress, series, tracked_rounds):
         "linear_regret": series["linear_regret"][-1],
         "average_linear_regret": average(series["linear_regret"], progress["steps"])[-1],
         "optimum_lower_bound": series["optimum_lower_bound"][-1],
+        **{name: _at(series, name, -1) for name in LIVE},
         "growth": growth.log_log_slope(*(zip(*pairs, strict=True) if pairs else ((), ()))),
     }
+
+
+def _at(series, name, index):
+    """Returns a reading; runs that were kept before it was read have none."""
+    return series[name][index] if name in series else None
 
 
 def _difference(first, second):
@@ -143,5 +156,6 @@ def _rows(run, progress, scope, part, series, unit=None):
             averages[index],
             series["optimum_lower_bound"][index],
             progress["average_loss"][index],
+            *(_at(series, name, index) for name in LIVE),
         )
         yield dict(zip(COLUMNS, row, strict=True))

@@ -7,6 +7,13 @@ import numpy as np
 from experiments.analysis import regret_summary
 from experiments.reports import drawing, plot_data
 
+# The columns of a decomposition that are the ends of an average's interval.
+OVER_ROOT = {
+    "regret": ("average_regret_lower", "average_regret_upper"),
+    "optimum": ("optimum_lower", "optimum_upper"),
+    "loss": ("average_loss", "average_loss"),
+}
+
 
 def decomposition_figure(summaries, part="network"):
     """Draws the average loss of each optimizer as a bar: Taylor optimum and, on it, regret.
@@ -23,6 +30,14 @@ def growth_figure(runs, part="network"):
     """Draws cumulative regret against N on logarithmic axes, and linear regret as a thin line."""
     figure, (axes,) = drawing.subplots(1)
     _draw_growth(axes, runs, part)
+    return drawing.finished(figure)
+
+
+def root_figure(runs, part="network"):
+    """Draws cumulative regret, optimum and loss over √N: what grows like √N is flat."""
+    figure, panels = drawing.subplots(len(OVER_ROOT))
+    for axes, quantity in zip(panels, OVER_ROOT, strict=True):
+        _draw_over_root(axes, runs, part, quantity)
     return drawing.finished(figure)
 
 
@@ -127,9 +142,32 @@ def _draw_regret(axes, runs, part):
         if series is not None:
             values = _positive(series["linear_regret"])
             drawing.line(axes, index, _label(run), run["progress"]["round"], values)
+            _draw_guarantee(axes, run, series)
     axes.set(title="Network" if part is None else part)
     axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
     _finish_logarithmic(axes)
+
+
+def _draw_guarantee(axes, run, series):
+    """Draws the guarantee as a dotted line in the colour of the line before."""
+    if "guarantee" in series:
+        rounds, values = run["progress"]["round"], _positive(series["guarantee"])
+        axes.plot(rounds, values, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
+        plot_data.add(axes, f"{_label(run)}, guarantee", rounds, values)
+
+
+def _draw_over_root(axes, runs, part, quantity):
+    """Draws an interval of a cumulative quantity over the square root of N."""
+    for index, run in enumerate(runs):
+        rows = [r for r in run["decomposition"].get("parts", ()) if r["part"] == part]
+        horizons = np.array([row["rounds"] for row in rows], float)
+        lower, upper = (
+            np.array([row[key] for row in rows], float) * np.sqrt(horizons)
+            for key in OVER_ROOT[quantity]
+        )
+        drawing.line(axes, index, _label(run), horizons, lower, lower, upper)
+        axes.lines[-1].set_marker("o")
+    axes.set(title=f"{quantity} / √N", xscale="log", xlabel="round N", ylabel="sum / √N")
 
 
 def _finish_logarithmic(axes):

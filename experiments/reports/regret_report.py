@@ -27,6 +27,14 @@ HOW_TO_READ = {
     "Negative where the run did better.",
     "linear regret / N": "An upper bound of the average Taylor regret, computed during training "
     "from sums of gradients.",
+    "over guarantee": "Linear regret over the guarantee R √(Σ ‖g‖²), which grows like √N: about 1 "
+    "for a well tuned SGD, far above 1 for a badly tuned rate, below 1 better than is guaranteed. "
+    "Read during training. A theorem for plain SGD with a step tuned to N, otherwise a yardstick.",
+    "step ratio": "The distance travelled over the root of the summed squared steps, without "
+    "momentum's part. About 1 to 2: the step fits. Far above: steps agree with each other and a "
+    "higher learning rate would have paid. Below 1: they undo each other, lower it.",
+    "over √N": "Sums over rounds, divided by √N: regret that grows like √N is flat, while optimum "
+    "and loss, whose averages settle, rise like √N.",
     "optimum at least": "Average loss minus linear regret / N, a lower bound of the Taylor "
     "optimum. Below zero it says nothing about a loss that cannot be negative.",
 }
@@ -91,6 +99,10 @@ def _split_pictures(runs, summaries, part="network"):
             "linear regret dotted, and a guide of slope one half",
             functools.partial(regret_figures.growth_figure, runs, part),
         ),
+        report.picture(
+            f"Cumulative regret, Taylor optimum and loss of {name} over the square root of N",
+            functools.partial(regret_figures.root_figure, runs, part),
+        ),
     )
 
 
@@ -100,8 +112,8 @@ def _network_pictures(runs, tracked_rounds):
     return (
         report.picture("Training loss against the round, for each optimizer", draw_loss),
         report.picture(
-            "Cumulative linear regret of the network against the round, logarithmic, with a "
-            "guide of slope one half",
+            "Cumulative linear regret of the network against the round, logarithmic, with its "
+            "guarantee dotted and a guide of slope one half",
             draw_regret,
         ),
     )
@@ -121,7 +133,8 @@ def _sandwich_pictures(runs):
 def _layer_pictures(runs):
     return tuple(
         report.picture(
-            f"Cumulative linear regret of layer {layer} against the round, logarithmic",
+            f"Cumulative linear regret of layer {layer} against the round, logarithmic, with its "
+            "guarantee dotted",
             functools.partial(regret_figures.regret_figure, runs, layer),
         )
         for layer in layers_of(runs)

@@ -13,8 +13,12 @@ SPLIT_HEADER = (
     "Taylor optimum",
     "average regret",
     "linear regret / N",
+    "over guarantee",
+    "step ratio",
     "log-log slope",
 )
+# Of units, linear regret is the last that is shown: there is no reading and no slope of each.
+UNIT_CELLS = SPLIT_HEADER.index("linear regret / N") + 1
 
 
 def decomposition_table(summaries):
@@ -30,13 +34,13 @@ def part_table(summaries, kind):
         summaries: Summaries of runs.
         kind: `"layer"` or `"unit"`.
     """
-    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else -1])
+    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else UNIT_CELLS])
     rows = []
     for part in parts_of(summaries, kind):
         for item in summaries:
             row = item["decomposition"]["parts"].get(part)
             if row is not None:
-                shown = _split_cells(item, part)[1 : None if kind == "layer" else -1]
+                shown = _split_cells(item, part)[1 : None if kind == "layer" else UNIT_CELLS]
                 rows.append(
                     (part.partition(":")[2], name(item), cells.number(row["radius"], 3), *shown)
                 )
@@ -58,8 +62,16 @@ def _split_cells(item, part):
         cells.interval(row["optimum_lower"], row["optimum_upper"]),
         cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
         cells.number(row["average_linear_regret"], 3),
+        *_live_cells(item, part),
         cells.rate(item["decomposition"]["rates"].get(part)),
     )
+
+
+def _live_cells(item, part):
+    """Returns relative regret and step ratio of the network or a layer, as strings."""
+    kind, _, layer = part.partition(":")
+    found = item["network"] if kind == "network" else item["layers"].get(layer, {})
+    return tuple(cells.number(found.get(name), 2) for name in ("relative_regret", "step_ratio"))
 
 
 def network_table(summaries):

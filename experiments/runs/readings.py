@@ -7,10 +7,12 @@ from experiments.runs import callbacks, rounds
 LOG_SPACED = 60
 LINEARLY_SPACED = 50
 UNITS = 12
+# What is read of the tracker, for each part.
+READINGS = ("linear_regret", "optimum_lower_bound", "guarantee", "relative_regret", "step_ratio")
 
 
 class RegretRecorder(callbacks.DivergenceWatch):
-    """Reads linear regret and its bounds at log-spaced and linearly spaced rounds.
+    """Reads linear regret, its bounds and the guarantee at log-spaced and linearly spaced rounds.
 
     Rounds are counted from where tracking starts, which is after `burn_in` rounds. Reading
     costs a transfer from the device, so it happens at about a hundred rounds of a run, and for
@@ -75,7 +77,7 @@ class RegretRecorder(callbacks.DivergenceWatch):
         self._progress["average_loss"].append(float(tracker.average_loss))
         for name, values in self._taylor_losses.items():
             values.append(float(self.model.average_taylor_loss(name)))
-        self._network.append(tracker.linear_regret(), tracker.optimum_lower_bound())
+        self._network.append({name: getattr(tracker, name)() for name in READINGS})
         self._append_parts(self._layers, "layers")
 
     def _record_units(self, current):
@@ -84,21 +86,21 @@ class RegretRecorder(callbacks.DivergenceWatch):
         self._append_parts(self._units, "units")
 
     def _append_parts(self, parts, scope):
-        regrets = self._tracker.linear_regret(scope)
-        bounds = self._tracker.optimum_lower_bound(scope)
-        for layer, regret in regrets.items():
-            parts.setdefault(layer, _Series()).append(regret, bounds[layer])
+        found = {name: getattr(self._tracker, name)(scope) for name in READINGS}
+        for layer in found[READINGS[0]]:
+            read = {name: values[layer] for name, values in found.items()}
+            parts.setdefault(layer, _Series()).append(read)
 
 
 class _Series:
-    """Linear regret and the lower bound of the optimum of one part, round after round."""
+    """The readings of one part, round after round."""
 
     def __init__(self):
-        self._regrets, self._bounds = [], []
+        self._values = {name: [] for name in READINGS}
 
-    def append(self, regret, bound):
-        self._regrets.append(keras.ops.convert_to_numpy(regret).tolist())
-        self._bounds.append(keras.ops.convert_to_numpy(bound).tolist())
+    def append(self, found):
+        for name, value in found.items():
+            self._values[name].append(keras.ops.convert_to_numpy(value).tolist())
 
     def lists(self):
-        return {"linear_regret": self._regrets, "optimum_lower_bound": self._bounds}
+        return self._values

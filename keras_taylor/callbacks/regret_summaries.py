@@ -13,27 +13,27 @@ from keras_taylor.tracking import linear_regret
 class RegretSummaries(Cadence):
     """Writes regret, a bound of the optimum and the loss for TensorBoard while a model trains.
 
-    All values are averages over rounds, in units of the loss, so that they compare with it. From a
-    `RegretTracker` in the optimizer come averages over the rounds since tracking started:
+    From a `RegretTracker` in the optimizer come, over the rounds since tracking started, averages
+    in units of the loss, so that they compare with it: `average_linear_regret` (an upper bound of
+    regret), `average_guarantee` and `optimum_lower_bound`; and without a unit `relative_regret` and
+    `step_ratio`. Each is written as
 
-    - scalars `regret/average_loss`, `regret/average_linear_regret` (an upper bound of regret) and
-      `regret/optimum_lower_bound`, of the network;
-    - scalars `layer_average_linear_regret/<layer>` and `layer_optimum_lower_bound/<layer>`;
-    - histograms over the units of a layer, `unit_average_linear_regret/<layer>` and
-      `unit_optimum_lower_bound/<layer>`.
+    - a scalar of the network, `regret/<name>`, beside `regret/average_loss`;
+    - a scalar of each layer, `layer_<name>/<layer>`;
+    - a histogram over the units of each layer, `unit_<name>/<layer>`.
 
     From the logs come averages over the rounds of the epoch so far: the scalar `epoch/loss` and,
     for a `TaylorModel`, `epoch/taylor_loss` and `epoch/taylor_regret`, whose sum is the loss.
 
-    A histogram with a value that is not finite is left out. The horizontal axis is the number of
+    Histograms leave out values that are not finite. The horizontal axis is the number of
     updates of the optimizer, which continues when a saved model is trained further. Give each run
     of a sweep its own directory. For a table of hyperparameters, use the callback
     `hparams.KerasCallback` of `tensorboard.plugins.hparams.api` as well.
 
     Args:
         log_dir: The directory to write to.
-        every: `"epoch"`, or k for a look after rounds k, 2k, 3k, ... Each look copies two numbers
-            for each unit from the device.
+        every: `"epoch"`, or k for a look after rounds k, 2k, 3k, ... Each look copies five
+            numbers for each unit from the device.
 
     Raises:
         ValueError: if `every` is neither `"epoch"` nor a positive integer; in `fit`, if the model
@@ -94,19 +94,24 @@ def write_tracker(tracker):
             tf.summary.scalar(f"layer_{name}/{layer}", value)
         for layer, values in read("units").items():
             values = keras.ops.convert_to_numpy(values)
-            # TensorFlow raises for a histogram with NaN; a scalar shows NaN.
-            if np.isfinite(values).all():
-                tf.summary.histogram(f"unit_{name}/{layer}", values)
+            # TensorFlow raises for a histogram with NaN, as of units that did not move.
+            if np.isfinite(values).any():
+                tf.summary.histogram(f"unit_{name}/{layer}", values[np.isfinite(values)])
 
 
 def _readers(tracker):
-    def average_regret(scope):
-        cumulative = tracker.linear_regret(scope)
-        return keras.tree.map_structure(
-            lambda value: linear_regret.average(value, tracker.steps), cumulative
-        )
+    def averaged(read):
+        def average(scope):
+            return keras.tree.map_structure(
+                lambda value: linear_regret.average(value, tracker.steps), read(scope)
+            )
 
-    return {
-        "average_linear_regret": average_regret,
+        return average
+
+    readers = {
+        "average_linear_regret": averaged(tracker.linear_regret),
+        "average_guarantee": averaged(tracker.guarantee),
+        "relative_regret": tracker.relative_regret,
         "optimum_lower_bound": tracker.optimum_lower_bound,
     }
+    return readers | ({"step_ratio": tracker.step_ratio} if tracker.track_step_ratio else {})

@@ -3,11 +3,13 @@
 import keras
 from keras import ops
 
-from keras_taylor.optimizers.wrapper import OptimizerWrapper
+from keras_taylor.optimizers.wrapper import OptimizerWrapper, momentum_of
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking import signal_to_noise
+from keras_taylor.tracking.guarantee import relative_regret
 from keras_taylor.tracking.regret_sums import RegretSums
-from keras_taylor.weights.arguments import check_radius
+from keras_taylor.tracking.step_ratio import step_ratio
+from keras_taylor.weights.arguments import check_momentum, check_radius
 from keras_taylor.weights.scopes import Scopes, check_scope
 
 
@@ -20,18 +22,30 @@ class RegretReadings(OptimizerWrapper):
         inner_optimizer: The Keras optimizer that trains.
         radius: R, the same for every part, or `None` for the distance that each part travelled.
         track_snr: Whether to keep the sums that `snr` needs.
+        track_step_ratio: Whether to keep the sum that `step_ratio` needs.
+        momentum: The momentum that `step_ratio` divides out; `None` for the optimizer's own.
         name: The name of the optimizer.
 
     Raises:
-        ValueError: if the radius is not a positive number, or the inner optimizer cannot be
-            wrapped.
+        ValueError: if the radius is not a positive number, the momentum is not from 0 up to but not
+            1, or the inner optimizer cannot be wrapped.
     """
 
-    def __init__(self, inner_optimizer, radius=None, track_snr=False, name=None):
+    def __init__(
+        self,
+        inner_optimizer,
+        radius=None,
+        track_snr=False,
+        track_step_ratio=True,
+        momentum=None,
+        name=None,
+    ):
         check_radius(radius)
+        check_momentum(momentum)
         super().__init__(inner_optimizer, name=name)
         self.radius = None if radius is None else float(radius)
-        self.track_snr = bool(track_snr)
+        self.track_snr, self.track_step_ratio = bool(track_snr), bool(track_step_ratio)
+        self.momentum = None if momentum is None else float(momentum)
         self._scopes = self._sums = None
         self._steps = self._add_variable((), "steps", "int64")
         self._skipped_steps = self._add_variable((), "skipped_steps", "int64")
@@ -50,7 +64,9 @@ class RegretReadings(OptimizerWrapper):
         self._scopes = Scopes(tracked)
         self._dtype = _widest(variable.dtype for variable in tracked)
         # `W^1` is zero until the first round, because this may run while that round is traced.
-        self._sums = RegretSums(self._add_variable, self._scopes, self._dtype, self.track_snr)
+        self._sums = RegretSums(
+            self._add_variable, self._scopes, self._dtype, self.track_snr, self.track_step_ratio
+        )
         super().build(variables)
 
     @property
@@ -124,6 +140,104 @@ class RegretReadings(OptimizerWrapper):
         average_loss = bounds.average(self._loss_sum, self._steps)
         bound = bounds.optimum_lower_bound(average_loss, self._linear_regret(scope), self._steps)
         return self._named(bound, scope)
+
+    def guarantee(self, scope="network"):
+        """Returns the cumulative convergence guarantee, `R_s sqrt(sum_n ||g_s^n||^2)`.
+
+        Linear regret of plain SGD is at most this if its step is tuned to the number of rounds; for
+        other optimizers it is a yardstick. It grows like the square root of the number of rounds.
+
+        Args:
+            scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
+
+        Returns:
+            A scalar for the network, one layer or one unit; `{layer: scalar}`; or
+            `{layer: (units,)}`. A sum over the rounds tracked, in units of the loss.
+
+        Raises:
+            ValueError: if the optimizer is not built or there is no such scope.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(0.1), radius=2.0)
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> optimizer.apply([np.array([3.0, -4.0], "float32")], [weight])
+        >>> float(optimizer.guarantee())
+        10.0
+
+        Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
+        form is a reconstruction, see `keras_taylor.tracking.guarantee`.
+        """
+        return self._named(self._guarantee(scope), scope)
+
+    def relative_regret(self, scope="network"):
+        """Returns `linear_regret / guarantee`: without a unit, comparable over parts and tasks.
+
+        About 1 for a well tuned SGD, far above 1 for a badly tuned one; below 1 is better than the
+        guarantee promises.
+
+        Args:
+            scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
+
+        Returns:
+            A scalar for the network, one layer or one unit; `{layer: scalar}`; or
+            `{layer: (units,)}`. NaN for a part that did not move or got no gradient.
+
+        Raises:
+            ValueError: if the optimizer is not built or there is no such scope.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(0.1), radius=2.0)
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> optimizer.apply([np.array([3.0, -4.0], "float32")], [weight])
+        >>> float(optimizer.relative_regret())
+        1.0
+
+        Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
+        measure is a reconstruction.
+        """
+        values = relative_regret(self._linear_regret(scope), self._guarantee(scope))
+        return self._named(values, scope)
+
+    def step_ratio(self, scope="network"):
+        """Returns whether steps agree with each other: the distance travelled over their length.
+
+        `max_n ||W^n - W^1|| / sqrt(sum_n ||W^(n+1) - W^n||^2) / sqrt((1 + m) / (1 - m))`, with the
+        momentum m. About 1 to 2 the step fits; far above, longer steps would have paid; below 1,
+        steps undo each other.
+
+        Args:
+            scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
+
+        Returns:
+            A scalar for the network, one layer or one unit; `{layer: scalar}`; or
+            `{layer: (units,)}`. NaN for a part that did not move.
+
+        Raises:
+            ValueError: if the optimizer was made without `track_step_ratio` or is not built, or
+                there is no such scope.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(1.0))
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> for _ in range(5):  # five updates of length 5; the fifth round begins 20 away
+        ...     optimizer.apply([np.array([3.0, -4.0], "float32")], [weight])
+        >>> round(float(optimizer.step_ratio()), 3)  # 20 / sqrt(5 * 25)
+        1.789
+
+        Source: reconstruction, see `keras_taylor.tracking.step_ratio`.
+        """
+        kind, sums = self._kind(scope), self._sums
+        if sums.squared_updates is None:
+            raise ValueError(
+                f"{self.name} does not keep what the ratio needs: make it with "
+                "track_step_ratio=True"
+            )
+        momentum = momentum_of(self) if self.momentum is None else self.momentum
+        updates = self._scopes.totals(ops.convert_to_tensor(sums.squared_updates), kind)
+        return self._named(step_ratio(sums.distances(kind), updates, momentum), scope)
 
     def distance_travelled(self, scope="network"):
         """Returns the largest Euclidean distance `||W^n - W^1||` over the rounds tracked.
@@ -200,7 +314,8 @@ class RegretReadings(OptimizerWrapper):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def get_config(self):
-        own = {"radius": self.radius, "track_snr": self.track_snr}
+        names = ("radius", "track_snr", "track_step_ratio", "momentum")
+        own = {name: getattr(self, name) for name in names}
         return super().get_config() | own
 
     def _linear_regret(self, scope, comparator=None):
@@ -210,6 +325,11 @@ class RegretReadings(OptimizerWrapper):
             return self._sums.linear_regret(kind, self.radius)
         self._scopes.check_shapes(comparator, "comparator")
         return self._sums.linear_regret_against(kind, comparator)
+
+    def _guarantee(self, scope):
+        """Returns the guarantee of all parts of the scope's kind, in float64."""
+        kind = self._kind(scope)
+        return self._sums.guarantee(kind, self.radius)
 
     def _kind(self, scope):
         """Returns the kind of a scope; raises unless the optimizer is built and has the scope."""

@@ -25,10 +25,14 @@ class RegretTracker(RegretReadings):
 
         linear_regret       = sum_n <g^n, W^n - W^1> + R ||sum_n g^n||
         optimum_lower_bound = average_loss - linear_regret / N
+        guarantee           = R sqrt(sum_n ||g^n||^2)
+        relative_regret     = linear_regret / guarantee
+        step_ratio          = max_n ||W^n - W^1|| / sqrt(sum_n ||W^(n+1) - W^n||^2)
 
     Linear regret is an upper bound of the Taylor regret against every comparator within R of
     `W^1`. The second value is a lower bound of the Taylor optimum within R of `W^1`. The loss
-    includes regularisation.
+    includes regularisation. The last three tell whether the step fits (for an optimizer with
+    momentum m, the step ratio is also divided by `sqrt((1 + m) / (1 - m))`).
 
     A round is one call of `apply`; with gradient accumulation, that is one microbatch. The tracker
     reads gradients before clipping and weight decay, without the loss scale, and summed over
@@ -43,18 +47,21 @@ class RegretTracker(RegretReadings):
     itself, and these are not counted in `skipped_steps`.)
 
     Memory: one copy of the weights in their dtype and one in float64; with `track_snr` three more
-    in float64.
+    in float64. With `track_step_ratio`, a step reads the weights once more, after the update.
 
     Args:
         inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
         radius: R, the same for every part. With `None`, R is for each part the largest distance
             `||W^n - W^1||` in the rounds tracked, so that all its iterates are comparators.
         track_snr: Whether to keep the sums that `snr` needs.
+        track_step_ratio: Whether to keep the sum that `step_ratio` needs.
+        momentum: The momentum m, from 0 up to but not 1, that `step_ratio` divides out. With `None`
+            it is the optimizer's own: `momentum` of SGD and RMSprop, `beta_1` of Adam and its kin.
         name: The name of the optimizer.
 
     Raises:
-        ValueError: if the radius is not a positive number, or the inner optimizer is or holds a
-            `RegretTracker` or a `LossScaleOptimizer`.
+        ValueError: if the radius is not a positive number, the momentum is not from 0 up to but not
+            1, or the inner optimizer is or holds a `RegretTracker` or a `LossScaleOptimizer`.
 
     Example:
 
@@ -69,8 +76,16 @@ class RegretTracker(RegretReadings):
     bound is a reconstruction.
     """
 
-    def __init__(self, inner_optimizer, radius=None, track_snr=False, name=None):
-        super().__init__(inner_optimizer, radius=radius, track_snr=track_snr, name=name)
+    def __init__(
+        self,
+        inner_optimizer,
+        radius=None,
+        track_snr=False,
+        track_step_ratio=True,
+        momentum=None,
+        name=None,
+    ):
+        super().__init__(inner_optimizer, radius, track_snr, track_step_ratio, momentum, name)
         # Under `tf.distribute`, each replica runs a round in its own thread.
         self._loss_by_thread, self._round_by_thread = {}, {}
         _latest[self.name] = self
@@ -86,16 +101,20 @@ class RegretTracker(RegretReadings):
         tensors = backend.sum_over_replicas(self._comparable(gradients, variables))
         (loss,) = backend.sum_over_replicas([loss])
         recorded = self._record(self._scopes.matrices(tensors), loss, is_known)
-        if self.track_snr:
+        if self._tracks_updates:
             self._round_by_thread[threading.get_ident()] = recorded
         return gradients
 
     def after_update(self):
-        if not self.track_snr:
+        if not self._tracks_updates:
             return
         gradients, weights, is_finite = self._round_by_thread.pop(threading.get_ident())
         updates = [after - before for after, before in zip(self._weights(), weights, strict=True)]
-        ops.cond(is_finite, lambda: self._sums.noise.add(gradients, updates), lambda: None)
+        ops.cond(is_finite, lambda: self._sums.add_updates(gradients, updates), lambda: None)
+
+    @property
+    def _tracks_updates(self):
+        return self.track_snr or self.track_step_ratio
 
     def _comparable(self, gradients, variables):
         """Returns the gradients as dense tensors without loss scale, one for each variable tracked.
@@ -132,13 +151,13 @@ class RegretTracker(RegretReadings):
         ops.cond(is_first, lambda: self._sums.set_first_weights(weights), lambda: None)
         terms = self._sums.terms(gradients, weights)
         # The inner product with a gradient that is not finite is not finite, even if W^n = W^1.
-        total = ops.sum(terms[0] + terms[1])
+        total = ops.sum(terms[0] + terms[2])
         is_finite = ops.isfinite(total + loss if loss_is_known else total)
 
         def add():
             self._steps.assign_add(1)
             self._loss_sum.assign_add(loss)
-            self._sums.add(gradients, *terms)
+            self._sums.add(gradients, terms)
 
         def skip():
             self._skipped_steps.assign_add(1)
@@ -147,9 +166,9 @@ class RegretTracker(RegretReadings):
         return gradients, weights, is_finite
 
     def _weights(self):
-        """Returns the present weights as matrices; with `track_snr`, updates do not change them."""
+        """Returns the present weights as matrices, which updates do not change if these matter."""
         variables = [self._trainable_variables[index] for index in self._tracked_indices]
-        values = backend.snapshot(variables) if self.track_snr else variables
+        values = backend.snapshot(variables) if self._tracks_updates else variables
         return self._scopes.matrices([ops.cast(v, self._dtype) for v in values])
 
 

@@ -1,6 +1,7 @@
 """What all wrappers share, so that `fit` and callbacks act on the wrapped optimizer."""
 
 import copy
+import numbers
 
 import keras
 
@@ -139,6 +140,17 @@ def wrapped(optimizer):
     while optimizer is not None:
         yield optimizer
         optimizer = getattr(optimizer, "inner_optimizer", None)
+
+
+def momentum_of(optimizer):
+    """Returns the momentum of the optimizer that others wrap, from 0 up to but not 1.
+
+    That is `momentum` (SGD, RMSprop) or `beta_1` (Adam and its kin, Lion); 0 for optimizers that
+    have neither.
+    """
+    *_, innermost = wrapped(optimizer)
+    found = (getattr(innermost, name, None) for name in ("momentum", "beta_1"))
+    return next((float(value) for value in found if isinstance(value, numbers.Real)), 0.0)
 
 
 def _checked(optimizer, wrapper):

@@ -26,6 +26,9 @@ MARGIN = 0.9
 # A Newton step leaves this share of the present gap to the next one.
 MODEL_SHARE = 0.1
 SHORTEST_MOVE = 2.0**-20
+ROUNDING = 2.0**-40
+# A Newton step that leaves more than this share of the gap is held up by rounding, or by passes.
+SLOW = 0.5
 
 
 @dataclasses.dataclass
@@ -44,6 +47,22 @@ class Interval:
     def reached(self, tolerance):
         """Tells whether the gap is at most a share of the value's size."""
         return np.isfinite(self.gap) and self.gap <= tolerance * abs(self.value)
+
+    def rounded(self, rounds):
+        """Returns the interval with both ends moved outwards by what rounding may have done.
+
+        That is a share of the value's size: 2^-40, a thousand times the error of one operation, and
+        one unit of rounding for each round that was summed. An interval whose ends have crossed is
+        wider by as much again on both sides.
+
+        Args:
+            rounds: The number of rounds.
+        """
+        if not np.isfinite(self.value):
+            return self
+        share = ROUNDING + rounds * np.finfo(float).eps
+        room = share * abs(self.value) + max(0.0, -self.gap)
+        return Interval(self.point, self.value + room, self.lower_bound - room)
 
 
 def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None):
@@ -104,10 +123,13 @@ def _descended(passes, center, radius, tolerance, is_quadratic, point):
             model = QuadraticModel(passes, center, best.point, best.value, gradient)
             target = 0.0 if is_quadratic else MODEL_SHARE * best.gap
             model.refine([radius], target, MARGIN * tolerance, spare=1)
-            after, gradient = _searched(passes, best, model.solve(radius).point, center, radius)
-            if after.point is best.point:
-                return after
-            best = after
+            point = model.solve(radius).point
+            after, after_gradient = _searched(passes, best, point, center, radius)
+            has_moved, is_slow = after.point is not best.point, after.gap > SLOW * best.gap
+            best, gradient = after, after_gradient if has_moved else gradient
+            # What is left is rounding of the curvature products, or of F itself.
+            if (is_slow or not has_moved) and not passes.sharpen() and not has_moved:
+                return best
     except OutOfPassesError:
         pass
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""F of dense layers and their units, without passes through the model.
+"""F of dense layers and their units, without passes through the model, in float64.
 
 For a dense layer with inputs h (a one appended where it has a bias), pre-activation `z = V h` and
 the outputs' Jacobian `D = df/dz`, all of example i at its own round,
@@ -25,6 +25,7 @@ from keras_taylor.optimum.objective import SmoothObjective
 from keras_taylor.optimum.passes import Passes
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.taylor.batch import expand, output_loss_at
+from keras_taylor.taylor.outputs import OutputLoss
 from keras_taylor.taylor.unit_losses import by_example, is_example_wise, recorder
 from keras_taylor.weights.parts import Part
 
@@ -75,10 +76,10 @@ def _checked_features(rounds, key):
 
 def _dense_layer(rounds, key):
     """Returns the dense layer of that key, or `None`."""
-    keys = rounds.scopes.keys_of(rounds.model.trainable_variables)
+    keys = rounds.scopes.keys_of(rounds.wide_model.trainable_variables)
     found = [
         layer
-        for layer in leaf_layers(rounds.model)
+        for layer in leaf_layers(rounds.wide_model)
         if key in (keys.get(id(variable)) for variable in layer.trainable_variables)
     ]
     if len(found) != 1 or type(found[0]) is not layers.Dense or not affine.is_affine(found[0]):
@@ -88,7 +89,10 @@ def _dense_layer(rounds, key):
 
 def _collect(rounds, layer):
     """Returns a layer's `Features` of all rounds, or `None` where they are not for this way."""
-    collect = tf.function(lambda *tensors: _of_round(rounds, layer, tensors), autograph=False)
+    compiled = rounds.replaced_loss(wide=True)
+    collect = tf.function(
+        lambda *tensors: _of_round(rounds, layer, compiled, tensors), autograph=False
+    )
     found, size = [], 0
     for tensors in rounds.dataset:
         found.append(collect(*tensors))
@@ -134,9 +138,9 @@ class Features:
         return found
 
 
-def _of_round(rounds, layer, tensors):
+def _of_round(rounds, layer, compiled, tensors):
     """Returns the features of one round, and none where the layer has no such features."""
-    batch, records = rounds.batch(tensors), []
+    batch, records = rounds.batch(tensors, compiled, wide=True), []
     if not is_example_wise(batch):
         return {}
     with tf.GradientTape(persistent=True) as tape:
@@ -205,7 +209,8 @@ class DenseObjective(SmoothObjective):
 
     def __init__(self, rounds, part, features):
         self.part, self.horizon = part, len(rounds)
-        self._loss, self._from_logits = rounds.loss, rounds.from_logits
+        self._loss = OutputLoss(rounds.replaced_loss(wide=True))
+        self._from_logits = rounds.from_logits
         self._features = features if part.unit is None else features.of_unit(part.unit)
         # A sum of losses is one over all rounds; a mean has to be undone.
         self._is_sum = rounds.loss.losses[0].reduction == "sum"

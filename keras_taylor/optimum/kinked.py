@@ -143,7 +143,10 @@ class KinkedObjective(Objective):
 def kinked_objective(rounds, part):
     """Returns the `KinkedObjective` of a part over the rounds of a trajectory."""
     width = keras.Variable(1.0, dtype="float64", trainable=False, name="width")
-    smoothed = rounds.replaced_loss(lambda loss: Smoothed(loss, width) if is_kinked(loss) else loss)
+
+    def smoothed(loss):
+        return Smoothed(loss, width) if is_kinked(loss) else loss
+
     # What is smoothed is piecewise quadratic, not quadratic.
     smooth = StreamedObjective(rounds, part, smoothed, is_quadratic=False)
     return KinkedObjective(StreamedObjective(rounds, part), smooth, width)

@@ -60,6 +60,10 @@ class SmoothObjective(Objective):
     def curvature_product(self, point, vector):
         """Returns the Hessian of F at a point times a vector."""
 
+    def sharpened(self):
+        """Returns the objective with more precise curvature products; `None` if there is none."""
+        return
+
     def prepare(self):
         """Makes the preconditioner, by one pass, for solves that take many of them."""
         raise NotImplementedError(f"{type(self).__name__} has no preconditioner")

@@ -83,6 +83,12 @@ class Passes:
         """Returns the Hessian of F at a point times a vector."""
         return self.budget.take(self._objective.curvature_product, point, vector)
 
+    def sharpen(self):
+        """Makes curvature products more precise; tells whether that was possible."""
+        sharpened = self._objective.sharpened()
+        self._objective = sharpened or self._objective
+        return sharpened is not None
+
     def preconditioner(self, spare=0):
         """Returns the objective's preconditioner, or `None`.
 

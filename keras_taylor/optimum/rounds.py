@@ -1,15 +1,21 @@
 """The recorded rounds of a run, as every solve over them reads them."""
 
 import math
+import warnings
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_taylor.taylor.batch import batch_of, expand
+from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.outputs import compiled_loss, ends_in_logits
+from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
 from keras_taylor.weights.scopes import Scopes
 
 # Rounds up to this size together are kept in memory rather than read again in each pass.
 CACHED_BYTES = 2**31
+# How far the loss of a round may be from the same in float64, by the precision of the model.
+AGREEMENT = {"float64": 1e-10, "float32": 1e-4, "float16": 0.05, "bfloat16": 0.2}
 
 
 class Rounds:
@@ -25,6 +31,8 @@ class Rounds:
         dataset: A `tf.data.Dataset` of the rounds, see `keras_taylor.Trajectory.dataset`.
         first: The first recorded weights `W^1`, float64 arrays.
         loss: The `keras_taylor.taylor.outputs.OutputLoss`.
+        wide_model: The model in float64, by which bounds are evaluated; the model itself, with a
+            warning, where there is no such copy.
         from_logits: Whether the model's only or first output is an activation of logits.
 
     Raises:
@@ -58,10 +66,33 @@ class Rounds:
                 expanded = expand(self._first_batch)
                 self.loss, self._first_outputs = expanded.loss, expanded.outputs
                 self.from_logits = ends_in_logits(expanded.outputs)
+                self._widen(tensors, expanded)
             moves = [(w - f) ** 2 for w, f in zip(weights, self.first, strict=True)]
             squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
             losses.append(float(loss))
         self._losses, self._squares = losses, np.asarray(squares)
+
+    def _widen(self, tensors, expanded):
+        """Finds the model in float64, and holds it against the model on the first round."""
+        self.wide_model = widened(self.model)
+        if self.wide_model is not None:
+            self._method = self._first_batch.method
+            batch = self.batch(tensors, self.replaced_loss(WideLoss, wide=False), wide=True)
+            found, expected = (
+                float(output_loss_at(each, run, run.points))
+                for each, run in ((batch, expand(batch)), (self._first_batch, expanded))
+            )
+            dtypes = {w.dtype.name for w in self._first_batch.weights} | {self.model.compute_dtype}
+            tolerance = max(AGREEMENT[dtype] for dtype in dtypes)
+            if np.isclose(found, expected, tolerance, tolerance, equal_nan=True):
+                return
+        self.wide_model = self.model
+        warnings.warn(
+            f"model {self.model.name!r} has no copy in float64 that computes the same (it cannot "
+            "be read back from its configuration, or draws random numbers): bounds are evaluated "
+            "in its own precision, and rounding is not covered by them",
+            stacklevel=4,
+        )
 
     def __len__(self):
         return len(self._losses)
@@ -80,10 +111,17 @@ class Rounds:
         units = list(part.units)
         return float(np.sqrt(self._squares[:horizon, units].sum(axis=1).max()))
 
-    def replaced_loss(self, function):
-        """Returns the loss as Keras compiles it, with `function(loss)` for each output's loss."""
-        replaced = self.loss.replaced(function, self._first_batch.y, self._first_outputs)
-        return replaced.compiled
+    def replaced_loss(self, function=lambda loss: loss, wide=False):
+        """Returns the loss as Keras compiles it, with `function(loss)` for each output's loss.
+
+        Args:
+            function: Function from a Keras loss to a Keras loss.
+            wide: Whether it is computed in float64.
+        """
+        wrapped = (lambda loss: WideLoss(function(loss))) if wide else function
+        dtype = WIDE if wide or function is WideLoss else keras.config.floatx()
+        with floatx(dtype):
+            return self.loss.replaced(wrapped, self._first_batch.y, self._first_outputs).compiled
 
     def remember(self, key, make):
         """Returns `make()`, made once for the latest key: what is large and asked for in a row."""
@@ -92,14 +130,21 @@ class Rounds:
             self._remembered = key, make()
         return self._remembered[1]
 
-    def batch(self, tensors, compiled=None):
+    def batch(self, tensors, compiled=None, wide=False):
         """Returns the `Batch` of a round, in a graph.
 
         Args:
             tensors: A round's flat tuple of tensors from `dataset`.
             compiled: A loss as Keras compiles it; by default that of the rounds.
+            wide: Whether the model and the weights are those in float64.
         """
         weights, state, x, y, sample_weight, _ = self.trajectory.unpack(tensors)
+        model, method = self.model, None
+        if wide and self.wide_model is not self.model:
+            model, method = self.wide_model, self._method
+            variables = model.non_trainable_variables
+            weights = [tf.cast(weight, WIDE) for weight in weights]
+            state = [tf.cast(s, v.dtype) for s, v in zip(state, variables, strict=True)]
         loss = self._compiled if compiled is None else compiled
-        options = {"weights": list(weights), "state": list(state)}
-        return batch_of(self.model, x, y, sample_weight, loss, **options)
+        options = {"weights": list(weights), "state": list(state), "method": method}
+        return batch_of(model, x, y, sample_weight, loss, **options)

@@ -14,6 +14,9 @@ from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.arguments import check_passes, check_positive, check_radii
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
+CONVERGED, OUT_OF_PASSES, INTERRUPTED = "converged", "out of passes", "interrupted"
+STALLED, NOT_FINITE = "stalled by rounding", "not finite"
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimum:
@@ -29,6 +32,8 @@ class Optimum:
         comparator: The comparator, arrays like the weights; outside of the part those of `W^1`.
         passes: Passes over the rounds that the solve took, for all radii of a list together.
         converged: Whether the gap is at most the tolerance times the value's size.
+        reason: Why the solve ended: `"converged"`, `"out of passes"`, `"interrupted"`,
+            `"stalled by rounding"`, or `"not finite"`, where the Taylor losses are.
         average_loss: The average loss of the rounds.
     """
 
@@ -39,6 +44,7 @@ class Optimum:
     comparator: list
     passes: int
     converged: bool
+    reason: str
     average_loss: float
 
     @property
@@ -71,9 +77,10 @@ def taylor_optimum(
 
         [F(V) - <g, V - W^1> - R ||g||, F(V)] = [lower_bound, value]
 
-    and average Taylor regret in `average_loss` minus these. Each evaluation of F or of a curvature
-    product takes one pass over the rounds. Dense layers and their units are solved on the layer's
-    inputs and the outputs' Jacobian, which one pass collects.
+    and average Taylor regret in `average_loss` minus these. Both ends are evaluated in float64,
+    whatever the model's dtype, and moved outwards by an allowance for rounding. Each evaluation of
+    F or of a curvature product takes one pass over the rounds. Dense layers and their units are
+    solved on the layer's inputs and the outputs' Jacobian, which one pass collects.
 
     Ctrl-C ends the solve after one more pass and returns what was found; pass it as `warm_start` to
     go on.
@@ -179,21 +186,22 @@ class Solver:
         if verbose:
             print()
         return [
-            self._optimum(
-                intervals[different.index(radius)], radius, budget.taken, tolerance, horizon
-            )
+            self._optimum(intervals[different.index(radius)], radius, budget, tolerance, horizon)
             for radius in radii
         ]
 
-    def _optimum(self, interval, radius, passes, tolerance, horizon):
+    def _optimum(self, interval, radius, budget, tolerance, horizon):
+        interval = interval.rounded(horizon or len(self.rounds))
+        reason = _reason(interval, tolerance, budget)
         return Optimum(
             part=self.part.name,
             value=float(interval.value),
             lower_bound=float(interval.lower_bound),
             radius=float(radius),
             comparator=self.part.arrays(interval.point, self.rounds.first),
-            passes=passes,
-            converged=bool(interval.reached(tolerance)),
+            passes=budget.taken,
+            converged=reason == CONVERGED,
+            reason=reason,
             average_loss=self.rounds.average_loss(horizon),
         )
 
@@ -203,6 +211,17 @@ def objective_of(rounds, part):
     if rounds.loss.is_kinked:
         return kinked_objective(rounds, part)
     return dense_objective(rounds, part) or StreamedObjective(rounds, part)
+
+
+def _reason(interval, tolerance, budget):
+    """Returns why a solve ended."""
+    if not math.isfinite(interval.value):
+        return NOT_FINITE if budget.taken and not math.isinf(interval.value) else OUT_OF_PASSES
+    if interval.reached(tolerance):
+        return CONVERGED
+    if budget.interrupted:
+        return INTERRUPTED
+    return STALLED if budget.has_left(1) else OUT_OF_PASSES
 
 
 def _progress(max_passes, verbose):

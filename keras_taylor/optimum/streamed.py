@@ -1,6 +1,7 @@
 """F of any part, by passes through the model over rounds that are read from disk or memory."""
 
 import copy
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -19,21 +20,28 @@ MOST_GROWTH = 4
 class StreamedObjective(SmoothObjective):
     """F of one part and its derivatives, each a single call into a graph that streams rounds.
 
+    Values and gradients, from which bounds follow, are computed in float64; curvature products only
+    say where to look, and have the model's precision, unless the objective is `sharpened`.
+
     Args:
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
         part: The `keras_taylor.weights.parts.Part`.
-        compiled: The loss as Keras compiles it, in place of that of the rounds.
+        function: Function from a Keras loss to the one in its place.
         is_quadratic: Whether F is quadratic; by default whether the loss is known to be.
     """
 
     can_prepare = True
 
-    def __init__(self, rounds, part, compiled=None, is_quadratic=None):
+    def __init__(self, rounds, part, function=lambda loss: loss, is_quadratic=None):
         self.part, self.horizon = part, len(rounds)
         self.is_quadratic = rounds.loss.is_quadratic if is_quadratic is None else is_quadratic
-        self._rounds, self._compiled = rounds, compiled
+        self._rounds, self._is_precise = rounds, False
+        self._compiled = {wide: rounds.replaced_loss(function, wide) for wide in (False, True)}
         self._value = tf.function(self._summed_value, autograph=False)
-        self._curvature = tf.function(self._summed_curvature, autograph=False)
+        self._curvature = {
+            wide: tf.function(functools.partial(self._summed_curvature, wide), autograph=False)
+            for wide in (False, True)
+        }
         self._losses = tf.function(self._losses_by_round, autograph=False)
         self._factors = tf.function(self._summed_factors, autograph=False)
         # The preconditioner and the horizon it was made for, shared by all horizons.
@@ -59,6 +67,13 @@ class StreamedObjective(SmoothObjective):
         self._prepared.clear()
         self._prepared[self.horizon] = preconditioner.Kronecker(self.part, means)
 
+    def sharpened(self):
+        if self._is_precise or self._rounds.wide_model is self._rounds.model:
+            return None
+        other = copy.copy(self)
+        other._is_precise = True
+        return other
+
     def value_and_gradient(self, point):
         value, gradient = self._value(self._tensors(point), self._most())
         return float(value) / self.horizon, self._mean(gradient)
@@ -66,7 +81,8 @@ class StreamedObjective(SmoothObjective):
     def curvature_product(self, point, vector):
         zero = [np.zeros(shape) for shape in self.part.scopes.shapes]
         vector = [tf.constant(a) for a in self.part.arrays(vector, zero)]
-        return self._mean(self._curvature(self._tensors(point), vector, self._most()))
+        curvature = self._curvature[self._is_precise]
+        return self._mean(curvature(self._tensors(point), vector, self._most()))
 
     def losses(self, point):
         return self._losses(self._tensors(point), self._most()).numpy()
@@ -84,12 +100,12 @@ class StreamedObjective(SmoothObjective):
         moves = [ops.cast(a, w.dtype) - w for a, w in zip(v, batch.weights, strict=True)]
         return self.part.cut(moves)
 
-    def _batch(self, tensors):
-        return self._rounds.batch(tensors, self._compiled)
+    def _batch(self, tensors, wide):
+        return self._rounds.batch(tensors, self._compiled[wide], wide)
 
     def _summed_value(self, v, most):
         def add(sums, tensors):
-            batch = self._batch(tensors)
+            batch = self._batch(tensors, wide=True)
             value, gradient = value_and_gradient(batch, self._direction(batch, v))
             return added(sums, [value, *gradient])
 
@@ -97,9 +113,9 @@ class StreamedObjective(SmoothObjective):
         value, *gradient = self._rounds.dataset.take(most).reduce(start, add)
         return value, gradient
 
-    def _summed_curvature(self, v, p, most):
+    def _summed_curvature(self, wide, v, p, most):
         def add(sums, tensors):
-            batch = self._batch(tensors)
+            batch = self._batch(tensors, wide)
             vector = [ops.cast(a, w.dtype) for a, w in zip(p, batch.weights, strict=True)]
             direction = self._direction(batch, v)
             return added(sums, curvature_product(batch, direction, self.part.cut(vector)))
@@ -109,7 +125,7 @@ class StreamedObjective(SmoothObjective):
     def _summed_factors(self, most):
         def add(sums, numbered):
             number, tensors = numbered
-            sample = curvature_sample(self._batch(tensors), number)
+            sample = curvature_sample(self._batch(tensors, wide=False), number)
             return added(sums, _known(preconditioner.products(self.part, sample)))
 
         blank = preconditioner.products(self.part, list(map(tf.zeros, self.part.scopes.shapes)))
@@ -120,7 +136,7 @@ class StreamedObjective(SmoothObjective):
     def _losses_by_round(self, v, most):
         def put(losses, numbered):
             number, tensors = numbered
-            batch = self._batch(tensors)
+            batch = self._batch(tensors, wide=True)
             expanded = expand(batch, [self._direction(batch, v)])
             value = ops.cast(loss_at(batch, expanded, 0), "float64")
             return tf.tensor_scatter_nd_update(losses, [[number]], [value])

@@ -83,6 +83,7 @@ def batch_of(
     training=True,
     weights=None,
     state=None,
+    method=None,
 ):
     """Returns a `Batch`.
 
@@ -95,6 +96,7 @@ def batch_of(
         training: Whether the model runs in training mode.
         weights: Trainable weights to expand at; by default the model's present ones.
         state: Values of the other variables, where weights are given.
+        method: How the model is differentiated, where that is known; checked by default.
 
     Raises:
         ValueError: if the model is not built, has no trainable weights or no loss, or a layer is
@@ -116,7 +118,7 @@ def batch_of(
         sample_weight=_tensors(sample_weight),
         compiled=compiled_loss(model, loss),
         training=training,
-        method=method_of(model, x, training),
+        method=method or method_of(model, x, training),
         scopes=Scopes(model.trainable_variables),
         weights=list(weights),
         state=state,

@@ -3,6 +3,8 @@
 With weights `W^n` and gradient `g^n` of round n, these are, over the rounds n so far:
 
     inner products      sum_n <g_u^n, W_u^n - W_u^1>      for each unit u
+    squared norms       sum_n ||g_u^n||^2                 for each unit u
+    squared updates     sum_n ||W_u^(n+1) - W_u^n||^2     for each unit u, where asked for
     gradient sums       sum_n g^n                         for each weight
     squared distances   max_n ||W_s^n - W_s^1||^2         for each part s: network, layer, unit
 """
@@ -10,8 +12,8 @@ With weights `W^n` and gradient `g^n` of round n, these are, over the rounds n s
 from keras import ops
 
 from keras_taylor.tracking import linear_regret as bounds
+from keras_taylor.tracking.guarantee import guarantee
 from keras_taylor.tracking.signal_to_noise import SignalToNoiseSums
-from keras_taylor.weights.scopes import SCOPES
 
 
 class RegretSums:
@@ -24,13 +26,15 @@ class RegretSums:
         scopes: The `keras_taylor.weights.scopes.Scopes` that cut the weights.
         dtype: The dtype of the weights; sums are float64.
         track_snr: Whether to make the sums for signal-to-noise ratios, too.
+        track_updates: Whether to make the sum of squared updates, too.
 
     Attributes:
         gradient_sums: `sum_n g^n`, a list of variables shaped like the matrices.
         noise: A `SignalToNoiseSums`, or `None`.
+        squared_updates: `sum_n ||W_u^(n+1) - W_u^n||^2`, a variable `(unit_count,)`, or `None`.
     """
 
-    def __init__(self, add_variable, scopes, dtype, track_snr=False):
+    def __init__(self, add_variable, scopes, dtype, track_snr=False, track_updates=False):
         def add_sum(shape, name):
             return add_variable(shape, name, bounds.SUM_DTYPE)
 
@@ -40,19 +44,21 @@ class RegretSums:
         self._first_weights = [add_variable(shape, "first_weights", dtype) for shape in shapes]
         self.gradient_sums = [add_sum(shape, "gradient") for shape in shapes]
         self.noise = SignalToNoiseSums(add_sum, shapes) if track_snr else None
-        self._inner_products = add_sum((scopes.unit_count,), "inner_product")
-        self._squared_distances = {
-            "network": add_sum((), "network_distance"),
-            "layers": add_sum((len(scopes.layers),), "layer_distance"),
-            "units": add_sum((scopes.unit_count,), "unit_distance"),
-        }
+        # One variable for several sums: each operation costs more than the arithmetic on it.
+        self._unit_sums = add_sum((2, scopes.unit_count), "unit_sum")
+        self._part_counts = {"network": 1, "layers": len(scopes.layers), "units": scopes.unit_count}
+        self._squared_distances = add_sum((sum(self._part_counts.values()),), "squared_distance")
+        self.squared_updates = None
+        if track_updates:
+            self.squared_updates = add_sum((scopes.unit_count,), "squared_update")
 
     def variables(self):
         """Returns the variables that are zero before the first round; `W^1` is not among them."""
         return [
             *self.gradient_sums,
-            self._inner_products,
-            *(self._squared_distances[kind] for kind in SCOPES),
+            self._unit_sums,
+            self._squared_distances,
+            *(() if self.squared_updates is None else (self.squared_updates,)),
             *(self.noise.variables() if self.noise is not None else ()),
         ]
 
@@ -69,20 +75,37 @@ class RegretSums:
             weights: `W^n` as matrices.
 
         Returns:
-            Two float64 vectors `(unit_count,)`: `<g_u^n, W_u^n - W_u^1>` and
+            A float64 tensor `(3, unit_count)`: `<g_u^n, W_u^n - W_u^1>`, `||g_u^n||^2` and
             `||W_u^n - W_u^1||^2`.
         """
         displacements = [w - f for w, f in zip(weights, self._first_weights, strict=True)]
-        products = bounds.unit_inner_products(self._scopes, gradients, displacements)
-        return products, bounds.unit_squared_norms(self._scopes, displacements)
+        products = [g * d for g, d in zip(gradients, displacements, strict=True)]
+        squares = [list(map(ops.square, each)) for each in (gradients, displacements)]
+        sums = self._scopes.stacked_unit_sums([products, *squares])
+        return ops.cast(sums, bounds.SUM_DTYPE)
 
-    def add(self, gradients, products, squared_distances):
+    def add(self, gradients, terms):
         """Adds a round: its gradients as matrices, and its `terms`."""
-        self._inner_products.assign_add(products)
+        self._unit_sums.assign_add(terms[:2])
         for gradient_sum, gradient in zip(self.gradient_sums, gradients, strict=True):
             gradient_sum.assign_add(ops.cast(gradient, bounds.SUM_DTYPE))
-        for kind, largest in self._squared_distances.items():
-            largest.assign(ops.maximum(largest, self._scopes.totals(squared_distances, kind)))
+        totals = [self._scopes.totals(terms[2], kind) for kind in self._part_counts]
+        squares = ops.concatenate([ops.reshape(totals[0], (1,)), *totals[1:]])
+        largest = self._squared_distances
+        largest.assign(ops.maximum(largest, squares))
+
+    def add_updates(self, gradients, updates):
+        """Adds what a round's update has to it, once it is made.
+
+        Args:
+            gradients: `g^n` as matrices.
+            updates: `W^(n+1) - W^n` as matrices.
+        """
+        if self.noise is not None:
+            self.noise.add(gradients, updates)
+        if self.squared_updates is not None:
+            squares = bounds.unit_squared_norms(self._scopes, updates)
+            self.squared_updates.assign_add(squares)
 
     def distances(self, kind):
         """Returns the largest `||W^n - W^1||` of each part.
@@ -93,7 +116,13 @@ class RegretSums:
         Returns:
             A scalar, a vector `(layers,)` or a vector `(unit_count,)`.
         """
-        return ops.sqrt(self._squared_distances[kind])
+        begin = 0
+        for name, parts in self._part_counts.items():
+            if name == kind:
+                found = ops.sqrt(self._squared_distances[begin : begin + parts])
+                return found[0] if kind == "network" else found
+            begin += parts
+        raise ValueError(f"unknown kind {kind!r}: expected one of {', '.join(self._part_counts)}")
 
     def linear_regret(self, kind, radius=None):
         """Returns cumulative linear regret of each part, against the worst comparator in the ball.
@@ -107,8 +136,21 @@ class RegretSums:
         """
         radius = self.distances(kind) if radius is None else radius
         return bounds.linear_regret(
-            self._scopes, self._inner_products, self.gradient_sums, radius, kind
+            self._scopes, self._unit_sums[0], self.gradient_sums, radius, kind
         )
+
+    def guarantee(self, kind, radius=None):
+        """Returns the cumulative guarantee of each part, `R_s sqrt(sum_n ||g_s^n||^2)`.
+
+        Args:
+            kind: `"network"`, `"layers"` or `"units"`.
+            radius: R, the same for every part; `None` for the part's largest distance.
+
+        Returns:
+            A scalar, a vector `(layers,)` or a vector `(unit_count,)`, summed over rounds.
+        """
+        radius = self.distances(kind) if radius is None else radius
+        return guarantee(self._scopes, self._unit_sums[1], radius, kind)
 
     def linear_regret_against(self, kind, comparator):
         """Returns cumulative linear regret of each part, against one comparator V.
@@ -126,5 +168,5 @@ class RegretSums:
             for matrix, first in zip(self._scopes.matrices(wide), self._first_weights, strict=True)
         ]
         return bounds.linear_regret_against(
-            self._scopes, self._inner_products, self.gradient_sums, displacement, kind
+            self._scopes, self._unit_sums[0], self.gradient_sums, displacement, kind
         )

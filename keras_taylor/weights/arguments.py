@@ -23,6 +23,13 @@ def check_radius(radius, names=()):
         check_positive("radius", radius)
 
 
+def check_momentum(momentum):
+    """Raises a ValueError unless a momentum is `None` or a number from 0 up to but not 1."""
+    is_number = isinstance(momentum, numbers.Real) and not isinstance(momentum, bool)
+    if momentum is not None and not (is_number and 0 <= momentum < 1):
+        raise ValueError(f"momentum must be from 0 up to but not 1, or None, received {momentum!r}")
+
+
 def check_radii(radii, names=()):
     """Raises a ValueError unless there is at least one radius, each as of `check_radius`."""
     if not radii:

@@ -138,13 +138,25 @@ class Scopes:
         Args:
             matrices: Matrices `(rows, columns)`, one for each piece.
         """
+        return self.stacked_unit_sums([matrices])[0]
+
+    def stacked_unit_sums(self, several):
+        """Returns the sums of `unit_sums` for several lists of matrices, `(lists, unit_count)`.
+
+        Args:
+            several: Lists of matrices `(rows, columns)`, one matrix for each piece.
+        """
         columns = ops.concatenate(
             [
                 ops.sum(matrix, axis=0) if piece.rows > 1 else ops.reshape(matrix, (-1,))
+                for matrices in several
                 for piece, matrix in zip(self.pieces, matrices, strict=True)
             ]
         )
-        return ops.segment_sum(columns, self.column_units, self.unit_count)
+        offsets = self.unit_count * np.arange(len(several), dtype="int32")
+        numbers = (offsets[:, None] + self.column_units).ravel()
+        sums = ops.segment_sum(columns, numbers, len(several) * self.unit_count)
+        return ops.reshape(sums, (len(several), self.unit_count))
 
     def totals(self, units, kind):
         """Sums a vector over all units within each part of one kind.

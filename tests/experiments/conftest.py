@@ -131,4 +131,12 @@ def _series(numbers, power, factor):
     numbers = np.asarray(numbers, float).reshape((-1,) + (1,) * np.ndim(factor))
     regret = numbers**power * np.asarray(factor)
     bound = 1 + 1 / numbers - regret / numbers
-    return {"linear_regret": regret.tolist(), "optimum_lower_bound": bound.tolist()}
+    guarantee = 0 * regret + numbers**0.5
+    found = {
+        "linear_regret": regret,
+        "optimum_lower_bound": bound,
+        "guarantee": guarantee,
+        "relative_regret": regret / guarantee,
+        "step_ratio": 0 * regret + 1.5,
+    }
+    return {name: values.tolist() for name, values in found.items()}

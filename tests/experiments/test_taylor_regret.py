@@ -17,7 +17,14 @@ from experiments.runs import training
 from experiments.tasks.errors import UsageError
 
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
-PICTURES = ("decomposition.png", "regret.png", "loss.png", "linear_regret.png", "layers.png")
+PICTURES = (
+    "decomposition.png",
+    "regret.png",
+    "loss.png",
+    "linear_regret.png",
+    "layers.png",
+    "over_root.png",
+)
 
 
 def _strict_json(path):

@@ -17,6 +17,18 @@ def test_summary_of_known_growth(make_run):
     assert item["average_loss"] == pytest.approx(1.001)
     assert item["layers"]["b"]["growth"]["slope"] is None
     assert item["layers"]["b"]["growth"]["share_left_out"] == 1
+    assert item["network"]["relative_regret"] == pytest.approx(1.0)
+    assert item["layers"]["a"]["relative_regret"] == pytest.approx(0.5)
+    assert item["layers"]["a"]["step_ratio"] == 1.5
+
+
+def test_runs_that_were_kept_before_the_guarantee_was_read(make_run):
+    run = make_run()
+    for series in (run["network"], *run["layers"].values(), *run["units"].values()):
+        for name in regret_summary.LIVE:
+            del series[name]
+    assert regret_summary.summarize(run, TRACKED)["network"]["guarantee"] is None
+    assert all(row["step_ratio"] is None for row in regret_summary.long_rows(run))
 
 
 def test_decomposition_is_that_of_all_rounds(make_run):

@@ -18,7 +18,8 @@ def test_regret_is_logarithmic_and_has_a_guide_of_slope_one_half(runs):
     (axes,) = regret_figures.regret_figure(runs).axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     *lines, guide = axes.lines
-    assert [line.get_label() for line in lines] == ["sgd", "adam (diverged)"]
+    assert [line.get_label() for line in lines[::2]] == ["sgd", "adam (diverged)"]
+    np.testing.assert_allclose(lines[1].get_ydata(), np.sqrt(lines[1].get_xdata()))
     rise, run = np.diff(np.log(guide.get_ydata()))[0], np.diff(np.log(guide.get_xdata()))[0]
     assert rise / run == pytest.approx(0.5)
 
@@ -68,6 +69,17 @@ def test_nothing_positive_is_said_in_words(runs):
 def test_each_layer_has_a_panel(runs):
     panels = regret_figures.layers_figure(runs, ["a", "b", "a"]).axes
     assert [axes.get_title() for axes in panels] == ["a", "b", "a"]
+
+
+def test_what_grows_like_the_root_is_flat(runs):
+    regret, optimum, loss = regret_figures.root_figure(runs).axes
+    assert [axes.get_title() for axes in (regret, optimum, loss)] == [
+        "regret / √N",
+        "optimum / √N",
+        "loss / √N",
+    ]
+    np.testing.assert_allclose(regret.lines[0].get_ydata(), 0.5)
+    assert np.all(np.diff(loss.lines[0].get_ydata()) > 0)
 
 
 def test_loss_has_a_line_for_each_optimizer(runs):

@@ -24,9 +24,18 @@ def test_network_table_has_a_row_for_each_optimizer(summaries):
 def test_decomposition_table_has_a_row_for_each_optimizer(summaries):
     header, rows = regret_tables.decomposition_table(summaries)
     assert all(len(row) == len(header) for row in rows)
-    expected = ("sgd", "1", "0.984…0.985", "0.0158…0.0174", "0.0316", "0.50 (0.40…0.60)")
+    expected = (
+        "sgd",
+        "1",
+        "0.984…0.985",
+        "0.0158…0.0174",
+        "0.0316",
+        "1",
+        "1.5",
+        "0.50 (0.40…0.60)",
+    )
     assert rows[0] == expected
-    assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 4)
+    assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 6)
 
 
 def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries):

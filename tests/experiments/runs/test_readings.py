@@ -25,6 +25,8 @@ class Tracker:
         units = np.array([1.0, 2.0])
         return {"network": units[0], "layers": {"a": units[0]}, "units": {"a": units}}[scope]
 
+    guarantee = relative_regret = step_ratio = optimum_lower_bound
+
 
 class Model:
     """Holds what a callback sets to end training."""
@@ -53,6 +55,8 @@ def test_reads_every_round_of_a_short_run():
     assert series["network"]["linear_regret"] == [1, 2, 3, 4, 5]
     assert series["layers"]["a"]["optimum_lower_bound"] == [1.0] * 5
     assert series["units"]["a"]["linear_regret"][-1] == [5.0, 0.0]
+    assert series["layers"]["a"]["step_ratio"] == [1.0] * 5
+    assert tuple(series["network"]) == readings.READINGS
 
 
 def test_reads_a_long_run_at_few_rounds_and_at_its_end():

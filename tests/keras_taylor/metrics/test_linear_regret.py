@@ -8,8 +8,20 @@ import pytest
 
 import keras_taylor as kt
 
-METRICS = (kt.metrics.LinearRegret, kt.metrics.OptimumLowerBound, kt.metrics.AverageLoss)
-NAMES = {"average_linear_regret", "optimum_lower_bound", "average_loss"}
+METRICS = (
+    kt.metrics.LinearRegret,
+    kt.metrics.OptimumLowerBound,
+    kt.metrics.AverageLoss,
+    kt.metrics.RelativeRegret,
+    kt.metrics.StepRatio,
+)
+NAMES = {
+    "average_linear_regret",
+    "optimum_lower_bound",
+    "average_loss",
+    "relative_regret",
+    "step_ratio",
+}
 
 
 def _model(optimizer=None, **options):
@@ -34,6 +46,8 @@ def test_history_has_averages_over_all_steps(options):
     expected = float(tracker.linear_regret()) / 9
     np.testing.assert_allclose(history["average_linear_regret"][-1], expected, rtol=1e-5)
     np.testing.assert_allclose(history["average_loss"][-1], np.mean(history["loss"]), rtol=1e-5)
+    for name in ("relative_regret", "step_ratio"):
+        np.testing.assert_allclose(history[name][-1], getattr(tracker, name)(), rtol=1e-6)
     np.testing.assert_allclose(
         np.add(history["optimum_lower_bound"], history["average_linear_regret"]),
         history["average_loss"],

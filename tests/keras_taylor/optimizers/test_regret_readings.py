@@ -9,7 +9,15 @@ import keras_taylor as kt
 
 RegretTracker = kt.optimizers.RegretTracker
 LAYERS = {"hidden": 8, "normalization": 8, "logits": 3}
-READINGS = ("linear_regret", "optimum_lower_bound", "distance_travelled", "snr")
+READINGS = (
+    "linear_regret",
+    "optimum_lower_bound",
+    "distance_travelled",
+    "guarantee",
+    "relative_regret",
+    "step_ratio",
+    "snr",
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def made():
         names.append(name)
         return keras.Variable(np.zeros(shape), dtype=dtype)
 
-    sums = RegretSums(add_variable, scopes, "float32", track_snr=True)
+    sums = RegretSums(add_variable, scopes, "float32", track_snr=True, track_updates=True)
     generator = np.random.default_rng(0)
     rounds = [[[generator.normal(size=s) for s in SHAPES] for _ in range(2)] for _ in range(5)]
     return scopes, sums, rounds, names
@@ -34,7 +34,7 @@ def _add(scopes, sums, rounds):
             scopes.matrices([a.astype("float32") for a in arrays])
             for arrays in (gradients, weights)
         ]
-        sums.add(pair[0], *sums.terms(*pair))
+        sums.add(pair[0], sums.terms(*pair))
 
 
 def _flat(arrays):
@@ -59,6 +59,39 @@ def test_regret_and_distances_of_the_network(made):
     )
 
 
+@pytest.mark.parametrize("radius", [None, 0.7])
+def test_guarantee_of_units_and_layers(made, radius):
+    scopes, sums, rounds, _ = made
+    _add(scopes, sums, rounds)
+    squares = sum(np.square(g[0]).sum(0) + np.square(g[1]) for _, g in rounds)
+    first = rounds[0][0]
+    moved = np.max(
+        [np.square(w[0] - first[0]).sum(0) + np.square(w[1] - first[1]) for w, _ in rounds],
+        axis=0,
+    )
+    expected = (radius or np.sqrt(moved)) * np.sqrt(squares)
+    np.testing.assert_allclose(sums.guarantee("units", radius)[:4], expected, rtol=1e-5)
+    distance = radius or max(np.linalg.norm(_flat(w[:2]) - _flat(first[:2])) for w, _ in rounds)
+    expected = distance * np.sqrt(squares.sum())
+    np.testing.assert_allclose(sums.guarantee("layers", radius)[0], expected, rtol=1e-5)
+
+
+def test_updates_are_summed(made):
+    scopes, sums, rounds, _ = made
+    for updates, gradients in rounds:
+        pair = [
+            scopes.matrices([a.astype("float32") for a in each]) for each in (gradients, updates)
+        ]
+        sums.add_updates(*pair)
+    expected = sum(np.square(u[2]).sum(0) + np.square(u[3]) for u, _ in rounds)
+    np.testing.assert_allclose(sums.squared_updates[4:], expected, rtol=1e-5)
+
+
+def test_unknown_kind(made):
+    with pytest.raises(ValueError, match="unknown kind 'layer:a': expected one of network"):
+        made[1].distances("layer:a")
+
+
 def test_shapes_of_each_kind(made):
     scopes, sums, rounds, _ = made
     _add(scopes, sums, rounds)
@@ -74,10 +107,9 @@ def test_order_of_variables_is_that_of_saved_optimizers(made):
         "gradient_square",
         "update",
         "update_square",
-        "inner_product",
-        "network_distance",
-        "layer_distance",
-        "unit_distance",
+        "unit_sum",
+        "squared_distance",
+        "squared_update",
     ]
 
 

@@ -1,0 +1,115 @@
+"""A model and its loss in float64, for bounds that hold in floating point.
+
+A lower bound is one only if rounding cannot lift it, and a value is an upper bound only if rounding
+cannot lower it. So bounds are evaluated with everything between weights, batch and loss in float64,
+whatever the model's dtype.
+"""
+
+import contextlib
+import weakref
+
+import keras
+from keras import losses
+
+from keras_taylor.taylor import convexity
+
+WIDE = "float64"
+FLOATS = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
+
+_copies = weakref.WeakKeyDictionary()
+
+
+def widened(model):
+    """Returns a model like a given one that computes in float64, or `None` where that fails.
+
+    It has the same variables in the same order; their values do not matter, since it is called on
+    given ones. A model that computes in float64 already is returned itself. One whose configuration
+    cannot be read back, such as a subclass of `keras.Model` without `get_config`, has no copy.
+
+    Args:
+        model: A built Keras model.
+    """
+    if _is_wide(model):
+        return model
+    if model not in _copies:
+        _copies[model] = _copy(model)
+    return _copies[model]
+
+
+def _is_wide(model):
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers(include_self=False)}
+    return dtypes | {v.dtype for v in model.trainable_variables} == {WIDE}
+
+
+def _copy(model):
+    is_graph = getattr(model, "inputs", None) and getattr(model, "outputs", None)
+    # A plain model of the same layers: a subclass may have more to its configuration.
+    is_plain = not is_graph or isinstance(model, keras.Sequential)
+    plain = model if is_plain else keras.Model(model.input, model.output)
+    try:
+        config = _wide_config(keras.saving.serialize_keras_object(plain))
+        with floatx(WIDE):
+            copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    except (NotImplementedError, TypeError, ValueError, KeyError):
+        return None
+    shapes = [
+        [tuple(v.shape) for v in (*each.trainable_variables, *each.non_trainable_variables)]
+        for each in (model, copy)
+    ]
+    return copy if copy.built and shapes[0] == shapes[1] else None
+
+
+def _wide_config(config):
+    """Returns a configuration with float64 in place of every floating dtype."""
+    if isinstance(config, dict):
+        return {
+            key: WIDE
+            if key in ("dtype", "name") and _names_dtype(key, value, config)
+            else _wide_config(value)
+            for key, value in config.items()
+            if key != "compile_config"
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(_wide_config, config))
+    return config
+
+
+def _names_dtype(key, value, config):
+    # A policy has its dtype as its only entry, `name`; layers have a name too.
+    return (
+        isinstance(value, str) and value in FLOATS and (key == "dtype" or set(config) == {"name"})
+    )
+
+
+@contextlib.contextmanager
+def floatx(dtype):
+    """Context in which Keras makes layers and losses of a dtype."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+class WideLoss(losses.Loss):
+    """A Keras loss that is computed in float64.
+
+    Args:
+        loss: A Keras loss.
+    """
+
+    def __init__(self, loss):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=WIDE)
+        self._loss, self.fn = loss, convexity.function_of(loss)
+        self.convex_in_output = convexity.is_convex(loss)
+        self.quadratic_in_output = convexity.is_quadratic(loss)
+
+    def call(self, y_true, y_pred):
+        """Returns the loss of each example."""
+        return self._loss.call(y_true, y_pred)
+
+    def get_config(self):
+        return self._loss.get_config()
