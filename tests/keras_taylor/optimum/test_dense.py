@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense, solve
+from keras_taylor.optimum import dense, dense_features, dense_graphs, solve
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
@@ -103,7 +103,7 @@ def test_chunks_change_nothing(tmp_path, monkeypatch):
     first = part.vector(rounds.first)
     whole = dense.dense_objective(rounds, part)
     rounds.remember(None, lambda: None)
-    monkeypatch.setattr(dense, "CHUNK_BYTES", 3000)
+    monkeypatch.setattr(dense_features, "CHUNK_BYTES", 3000)
     cut = dense.dense_objective(rounds, part)
     assert len(cut._features.chunks) > 2 > len(whole._features.chunks)
     for horizon in range(1, ROUNDS + 1):
@@ -143,7 +143,7 @@ def test_what_is_no_such_layer_goes_through_the_model(tmp_path):
 def test_features_that_would_be_too_large_are_not_kept(tmp_path, monkeypatch):
     model = _model("mse")
     rounds = Rounds(_recorded(tmp_path, model), model)
-    monkeypatch.setattr(dense, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(dense_features, "KEPT_BYTES", 1000)
     assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None
 
 
@@ -151,7 +151,7 @@ def test_features_that_disagree_with_the_model_are_not_used(tmp_path, monkeypatc
     model = _model("mse")
     trajectory = _recorded(tmp_path, model)
     rounds = Rounds(trajectory, model)
-    monkeypatch.setattr(dense.DenseObjective, "_sum", lambda self, v, chunk: 2.0 * v[0, 0])
+    monkeypatch.setattr(dense_graphs.DenseGraphs, "_sum", lambda self, v, chunk: 2.0 * v[0, 0])
     assert isinstance(solve.Solver(rounds, "layer:first").objective, StreamedObjective)
 
 

@@ -1,0 +1,178 @@
+"""What F of a dense layer depends on, collected from recorded rounds in one pass, in float64."""
+
+import copy
+import functools
+import math
+
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from keras_taylor.derivatives import affine
+from keras_taylor.derivatives.expansion import gradients
+from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
+from keras_taylor.optimum.dense_graphs import DenseGraphs
+from keras_taylor.taylor.batch import expand, output_loss_at
+from keras_taylor.taylor.unit_losses import by_example, is_example_wise, recorder
+
+# Features of one layer up to this size are kept; larger layers take passes through the model.
+KEPT_BYTES = 3 * 2**30
+# The most outputs for which the outputs' Jacobian is worth its time.
+MOST_OUTPUTS = 1024
+# Features that are multiplied at once.
+CHUNK_BYTES = 2**27
+
+
+def collect(rounds, key):
+    """Returns the `Features` of a layer over all rounds, or `None` where it has no such features.
+
+    Args:
+        rounds: The `keras_taylor.optimum.rounds.Rounds`.
+        key: The key of the layer.
+    """
+    layer = _dense_layer(rounds, key)
+    return None if layer is None else _collect(rounds, layer)
+
+
+def _dense_layer(rounds, key):
+    """Returns the dense layer of that key, or `None`."""
+    keys = rounds.scopes.keys_of(rounds.wide_model.trainable_variables)
+    found = [
+        layer
+        for layer in leaf_layers(rounds.wide_model)
+        if key in (keys.get(id(variable)) for variable in layer.trainable_variables)
+    ]
+    if len(found) != 1 or type(found[0]) is not layers.Dense or not affine.is_affine(found[0]):
+        return None
+    return found[0]
+
+
+def _collect(rounds, layer):
+    """Returns a layer's `Features` of all rounds, or `None` where they are not for this way."""
+    compiled = rounds.replaced_loss(wide=True)
+    collect = tf.function(
+        lambda *tensors: _of_round(rounds, layer, compiled, tensors), autograph=False
+    )
+    found, size = [], 0
+    for tensors in rounds.dataset:
+        found.append(collect(*tensors))
+        if not found[-1]:
+            return None
+        size = sum(tensor.nbytes for tensor in map(np.asarray, found[-1].values()))
+        if size * len(rounds) > KEPT_BYTES:
+            return None
+    if len({len(one["before"]) for one in found}) > 1:
+        return None
+    make_graphs = functools.partial(DenseGraphs, rounds)
+    return Features(found, max(1, CHUNK_BYTES // size), make_graphs)
+
+
+class Features:
+    """What F of a dense layer depends on, over the examples of all rounds.
+
+    Args:
+        by_round: A dictionary of tensors for each round, the first axis that of its examples:
+            `inputs`, h with a last column of ones where the layer has a bias; `before`, z; and
+            either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z is not f itself),
+            or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`.
+        length: The number of rounds that are multiplied at once, as a chunk.
+        make_graphs: Function of the number of examples in a round that returns the `DenseGraphs`.
+
+    Attributes:
+        graphs: The `DenseGraphs` that the layer and its units share.
+    """
+
+    def __init__(self, by_round, length, make_graphs):
+        self.length, self.batch_size = length, len(by_round[0]["before"])
+        self.graphs = make_graphs(self.batch_size)
+        self.chunks = [
+            {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
+            for some in (by_round[i : i + length] for i in range(0, len(by_round), length))
+        ]
+
+    def first(self, horizon):
+        """Yields the chunks of the first rounds, the last of them cut where they end."""
+        for chunk in self.chunks[: -(-horizon // self.length)]:
+            most = min(horizon, self.length) * self.batch_size
+            yield {name: tensor[:most] for name, tensor in chunk.items()}
+            horizon -= self.length
+
+    def of_unit(self, unit):
+        """Returns the features of one unit of the layer."""
+        found = copy.copy(self)
+        found.chunks = [chunk | dict(_unit_tensors(chunk, unit)) for chunk in self.chunks]
+        return found
+
+
+def _of_round(rounds, layer, compiled, tensors):
+    """Returns the features of one round, and none where the layer has no such features."""
+    batch, records = rounds.batch(tensors, compiled, wide=True), []
+    if not is_example_wise(batch):
+        return {}
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(batch.weights)
+        with hooked([layer], lambda *pair: recorder(*pair, records)):
+            still = expand(batch)
+        flat = by_example(still.points[0])
+    if not _is_simple(batch, still, records):
+        return {}
+    _, inputs, before = records[0]
+    if layer.use_bias:
+        inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1)
+    found, points = {"inputs": inputs, "before": before}, still.points[0]
+    jacobian = None if before is points else tape.batch_jacobian(flat, before)
+    if jacobian is not None and still.loss.is_quadratic and layer.units < flat.shape[1]:
+        return found | _quadratic(batch, still, jacobian)
+    found |= {"points": points, "y": batch.y}
+    found |= {} if jacobian is None else {"jacobian": jacobian}
+    return found | ({} if batch.sample_weight is None else {"sample_weight": batch.sample_weight})
+
+
+def _is_simple(batch, still, records):
+    points = still.points
+    return (
+        len(points) == len(records) == 1
+        and len(records[0][1].shape) == 2
+        and tf.is_tensor(batch.y)
+        and None not in points[0].shape[1:]
+        and math.prod(points[0].shape[1:]) <= MOST_OUTPUTS
+        and still.penalty is None
+    )
+
+
+def _quadratic(batch, still, jacobian):
+    """Returns the second-order expansion, at z, of a loss that is quadratic in the outputs."""
+    points, shape = still.points[0], tf.shape(still.points[0])
+
+    def gradient(moved):
+        with tf.GradientTape() as tape:
+            tape.watch(moved)
+            value = output_loss_at(batch, still, [moved])
+        return gradients(tape, value, [moved])[0]
+
+    def curvature_product(vector):
+        # The gradient is linear in the outputs.
+        return by_example(gradient(points + tf.reshape(vector, shape))) - at_points
+
+    at_points = by_example(gradient(points))
+    columns = tf.map_fn(curvature_product, tf.transpose(jacobian, (2, 0, 1)))
+    examples, value = shape[0], output_loss_at(batch, still, [points])
+    return {
+        "loss": tf.fill((examples,), value / tf.cast(examples, points.dtype)),
+        "linear": tf.einsum("epu,ep->eu", jacobian, at_points),
+        "curvature": tf.einsum("epu,vep->euv", jacobian, columns),
+    }
+
+
+def _unit_tensors(chunk, unit):
+    one = slice(unit, unit + 1)
+    yield "before", chunk["before"][:, one]
+    if "curvature" in chunk:
+        yield "linear", chunk["linear"][:, one]
+        yield "curvature", chunk["curvature"][:, one, one]
+    elif "jacobian" in chunk:
+        yield "jacobian", chunk["jacobian"][:, :, one]
+    else:
+        shape = tf.shape(chunk["before"])
+        column = tf.one_hot(unit, shape[1], dtype=chunk["before"].dtype)
+        yield "jacobian", tf.tile(column[None, :, None], (shape[0], 1, 1))
