@@ -4,7 +4,9 @@ The references are float64: explicit Jacobians and NumPy for Taylor losses, clos
 matrices for objectives.
 """
 
+import copy
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -187,14 +189,27 @@ class Case:
         return [v.path.rpartition("/")[0] for v in self.model.trainable_variables]
 
 
-def make(model, loss="squared", **options):
-    """Returns the case of a model of `MODELS` and a loss of `LOSSES` (on logits for a softmax)."""
+@functools.cache
+def _built(model, dtype):
+    """Returns a model, its first weights and its reference, once for each precision of Keras."""
+    del dtype
     keras.utils.set_random_seed(0)
     built = MODELS[model]()
+    return built, built.get_weights(), Reference(built, data(built)[0], None)
+
+
+def make(model, loss="squared", **options):
+    """Returns the case of a model of `MODELS` and a loss of `LOSSES` (on logits for a softmax).
+
+    Models are built once, since checking how one is differentiated takes longer than most tests;
+    their weights are the same each time.
+    """
+    built, weights, reference = _built(model, keras.config.floatx())
+    built.set_weights(weights)
     build, per_example = ON_PROBABILITIES if model == "softmax" else LOSSES[loss]
     built.compile(keras.optimizers.SGD(0.1), loss=build(**options))
     x, y = data(built)
-    return Case(built, x, y, comparator(built), Reference(built, x, per_example))
+    return Case(built, x, y, comparator(built), reference.with_loss(per_example))
 
 
 class Reference:
@@ -222,6 +237,12 @@ class Reference:
             for columns, w in zip(zip(*rows, strict=True), weights, strict=True)
         ]
         self.jacobians = jacobians
+
+    def with_loss(self, per_example):
+        """Returns the reference for another loss of each example."""
+        other = copy.copy(self)
+        other._per_example = per_example
+        return other
 
     def loss(self, y, comparator, keep=lambda index, move: move, weights=None, reduction="mean"):
         """Returns the Taylor loss with `V - W` cut down to a part by `keep`."""

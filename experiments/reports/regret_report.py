@@ -99,10 +99,6 @@ def _split_pictures(runs, summaries, part="network"):
             "linear regret dotted, and a guide of slope one half",
             functools.partial(regret_figures.growth_figure, runs, part),
         ),
-        report.picture(
-            f"Cumulative regret, Taylor optimum and loss of {name} over the square root of N",
-            functools.partial(regret_figures.root_figure, runs, part),
-        ),
     )
 
 
@@ -115,6 +111,10 @@ def _network_pictures(runs, tracked_rounds):
             "Cumulative linear regret of the network against the round, logarithmic, with its "
             "guarantee dotted and a guide of slope one half",
             draw_regret,
+        ),
+        report.picture(
+            "Cumulative regret, Taylor optimum and loss of the network over the square root of N",
+            functools.partial(regret_figures.root_figure, runs),
         ),
     )
 

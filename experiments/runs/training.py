@@ -19,7 +19,7 @@ PARTS, HORIZONS = ("network", "layers"), 5
 # Units of each layer that are decomposed, evenly spread.
 UNITS = 2
 # How often a run writes for TensorBoard.
-SUMMARIES = 50
+SUMMARIES = 20
 
 
 def train(

@@ -51,7 +51,7 @@ def page(tmp_path_factory, make_run):
 def test_refers_to_nothing_outside(page):
     references = parsed(page).references
     # An icon, and of each picture two themes and its data.
-    assert len(references) == 1 + 3 * (2 + 2 + 2 + 2 + 2)
+    assert len(references) == 1 + 3 * (2 + 2 + 2 + 3 + 2)
     assert all(reference.startswith("data:") for reference in references)
     assert "@import" not in page.read_text()
     assert "url(" not in page.read_text()

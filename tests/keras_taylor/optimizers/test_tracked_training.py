@@ -74,8 +74,21 @@ def reference(make_training):
     return _cached(regret)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("mode", MODES, ids=str)
+# Each optimizer in a graph, each mode with optimizers that keep different state; all with -m slow.
+PAIRS = [
+    *((name, {}) for name in OPTIMIZERS),
+    *((name, {"jit_compile": True}) for name in ("sgd", "rmsprop", "adam")),
+    *((name, {"run_eagerly": True}) for name in ("momentum", "adagrad")),
+    ("adamw", {"steps_per_execution": 4}),
+]
+REST = [(n, mode) for n in OPTIMIZERS for mode in MODES if (n, mode) not in PAIRS]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in REST)],
+    ids=str,
+)
 def test_training_is_the_same_to_the_bit(training, bare, reference, name, mode):
     tracker = RegretTracker(OPTIMIZERS[name]())
     for one, other in zip(bare(name, mode), _weights(training, tracker, **mode), strict=True):
@@ -85,8 +98,11 @@ def test_training_is_the_same_to_the_bit(training, bare, reference, name, mode):
         np.testing.assert_allclose(tracker.linear_regret(), reference(name), rtol=1e-3)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", ["momentum", "adam"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(("momentum", "adam")[number % 2], options) for number, options in enumerate(OPTIONS)],
+    ids=str,
+)
 def test_training_is_the_same_with_every_option(training, name, options):
     tracker = _assert_same(training, lambda: OPTIMIZERS[name](**options))
     assert int(tracker.steps) == 12

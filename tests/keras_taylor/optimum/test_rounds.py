@@ -41,8 +41,8 @@ def test_kind_of_the_loss(recorded):
     rounds = Rounds(*recorded)
     assert rounds.from_logits
     assert not rounds.loss.is_quadratic
-    squared = Rounds(*recorded, loss=keras.losses.MeanSquaredError())
-    assert squared.loss.is_quadratic
+    assert not rounds.loss.is_kinked
+    assert rounds.wide_model.trainable_variables[0].dtype == "float64"
 
 
 def test_only_the_latest_is_remembered(recorded):

@@ -258,7 +258,7 @@ def test_bad_input(network):
         ({"tolerance": -1.0}, "tolerance must be a positive number"),
         ({"scope": "hidden_0"}, "unknown scope 'hidden_0'.*layer:<key>.*: hidden_0"),
         ({"scope": "layer:nope"}, "unknown layer 'nope'.*hidden_0"),
-        ({"scope": "unit:last/3"}, "has 3 units, asked for 3"),
+        ({"scope": "unit:last/3"}, "layer 'last' has 3 units, numbered from 0 to 2"),
         ({"scope": "unit:last"}, "unknown scope"),
         ({"radius": []}, "empty list"),
         ({"radius": [1.0, -1.0]}, "radius must be a positive number"),

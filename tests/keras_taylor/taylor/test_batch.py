@@ -16,7 +16,7 @@ def case():
 
 def test_expanded_values_against_explicit_jacobians(case):
     batch = batch_of(case.model, case.x, case.y)
-    move = [v - w for v, w in zip(case.comparator, case.weights, strict=True)]
+    move = [(v - w).astype("float32") for v, w in zip(case.comparator, case.weights, strict=True)]
     alone = [move[0], None, None, None]
     expanded = expand(batch, [move, alone])
     jacobians = case.reference.jacobians
