@@ -1,4 +1,4 @@
-"""Once for each model: which way its derivative goes, and whether it is right.
+"""Which way the derivative of a model is computed, and whether it is right: checked once a model.
 
 Some operations have no forward mode, and some silently have a wrong one (bilinear resizing returns
 no tangent at all, beside a skip connection a part of it). So before a model is expanded, a
@@ -59,7 +59,7 @@ def method_of(model, x, training, in_variables=False):
     kinds = tuple((t.dtype, len(t.shape)) for t in keras.tree.flatten(x) if t is not None)
     key = (training, in_variables, trainable, kinds)
     if key not in known:
-        # A thread of its own is outside of all graphs, tapes and scopes that we are called in.
+        # A new thread is outside of all graphs, tapes and scopes of the caller.
         with futures.ThreadPoolExecutor(1) as executor:
             arguments = (model, _examples(model, x), training, in_variables)
             known[key] = executor.submit(_checked_method, *arguments).result()

@@ -55,7 +55,7 @@ class TaylorModel(Watched, keras.Model):
     def __init__(self, inputs, outputs, comparator="initial", **kwargs):
         super().__init__(inputs, outputs, **kwargs)
         self._comparison = ComparatorTracking(self, comparator)
-        # A saved part of its own, so that weights travel between this and the plain model; past
+        # Saved apart from the weights, so that these travel between this and the plain model; past
         # Keras' tracking, which would count it among the layers.
         object.__setattr__(self, "taylor_state", SavedTracking(self._comparison))
 
@@ -68,7 +68,7 @@ class TaylorModel(Watched, keras.Model):
             comparator: As of the constructor.
 
         Raises:
-            ValueError: if the model is a subclass of `keras.Model` with a `call` of its own.
+            ValueError: if the model is a subclass of `keras.Model` with its own `call`.
         """
         if not isinstance(model, keras.Sequential) and not _is_functional(model):
             raise ValueError(

@@ -14,7 +14,7 @@ from keras_taylor.weights.scopes import Scopes
 
 
 class SavedTracking(keras.layers.Layer):
-    """Saves and loads a `ComparatorTracking` with the model, as a part of its own."""
+    """Saves and loads a `ComparatorTracking` with the model, apart from its weights."""
 
     def __init__(self, tracking):
         super().__init__(name="taylor_state")

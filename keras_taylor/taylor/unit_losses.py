@@ -6,7 +6,7 @@ outputs and treats each example by itself, one vector-product an output serves a
 
     tangent of output k for unit j = sum over places of (df_k/dz)[.., j] (dz)[.., j].
 
-Elsewhere each unit has a Jacobian-vector product of its own, vectorised in chunks.
+Elsewhere each unit has its own Jacobian-vector product, vectorised in chunks.
 """
 
 import math
