@@ -87,7 +87,9 @@ def _write(directory, runs, plan, configuration):
     _write_numbers(directory, runs, summaries, configuration)
     _write_pictures(directory, runs, summaries, plan.recorded)
     formatting.print_table(_title(configuration), *regret_tables.decomposition_table(summaries))
-    rich.print("High regret: tune the step. High optimum: explore.")
+    rich.print("High regret: tune the step. High optimum: explore.\n")
+    formatting.print_table("Do the steps fit?", *regret_tables.network_step_table(summaries))
+    rich.print("Step ratio about 1 to 2: they do. Far above: too short. Below 1: too long.")
     report.write(
         directory / "report.html",
         _title(configuration),

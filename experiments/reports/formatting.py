@@ -24,7 +24,7 @@ def print_table(title, header, rows):
         # Headings are wrapped to the width of their cells, so that no number is cut.
         shortest = max([1, *(len(row[index]) for row in rows)])
         heading = textwrap.fill(heading, shortest, break_long_words=False)
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if index else "left", no_wrap=bool(index))
     for row in rows:
         table.add_row(*row)
     rich.console.Console().print(table)

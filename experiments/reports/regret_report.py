@@ -49,6 +49,10 @@ def sections(runs, summaries, tracked_rounds):
             table=report.Table(*regret_tables.decomposition_table(summaries)),
             pictures=_split_pictures(runs, summaries),
         ),
+        report.Section(
+            "Do the steps fit?",
+            table=report.Table(*regret_tables.step_table(summaries), text_columns=2),
+        ),
         report.Section("How to read it", terms=HOW_TO_READ),
         report.Section(
             "Layer by layer",

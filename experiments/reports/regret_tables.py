@@ -13,12 +13,8 @@ SPLIT_HEADER = (
     "Taylor optimum",
     "average regret",
     "linear regret / N",
-    "over guarantee",
-    "step ratio",
     "log-log slope",
 )
-# Of units, linear regret is the last that is shown: there is no reading and no slope of each.
-UNIT_CELLS = SPLIT_HEADER.index("linear regret / N") + 1
 
 
 def decomposition_table(summaries):
@@ -34,13 +30,13 @@ def part_table(summaries, kind):
         summaries: Summaries of runs.
         kind: `"layer"` or `"unit"`.
     """
-    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else UNIT_CELLS])
+    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else -1])
     rows = []
     for part in parts_of(summaries, kind):
         for item in summaries:
             row = item["decomposition"]["parts"].get(part)
             if row is not None:
-                shown = _split_cells(item, part)[1 : None if kind == "layer" else UNIT_CELLS]
+                shown = _split_cells(item, part)[1 : None if kind == "layer" else -1]
                 rows.append(
                     (part.partition(":")[2], name(item), cells.number(row["radius"], 3), *shown)
                 )
@@ -62,16 +58,31 @@ def _split_cells(item, part):
         cells.interval(row["optimum_lower"], row["optimum_upper"]),
         cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
         cells.number(row["average_linear_regret"], 3),
-        *_live_cells(item, part),
         cells.rate(item["decomposition"]["rates"].get(part)),
     )
 
 
-def _live_cells(item, part):
-    """Returns relative regret and step ratio of the network or a layer, as strings."""
-    kind, _, layer = part.partition(":")
-    found = item["network"] if kind == "network" else item["layers"].get(layer, {})
-    return tuple(cells.number(found.get(name), 2) for name in ("relative_regret", "step_ratio"))
+def step_table(summaries):
+    """Returns header and rows (of strings): whether the steps of network and layers fit."""
+    header = ("optimizer", "part", "linear regret", "guarantee", "over guarantee", "step ratio")
+    return header, [
+        (name(item), part, *_step_cells(found))
+        for item in summaries
+        for part, found in {"network": item["network"], **item["layers"]}.items()
+    ]
+
+
+def network_step_table(summaries):
+    """Returns header and rows (of strings): the same of the network alone."""
+    header, rows = step_table(summaries)
+    kept = [row for row in rows if row[1] == "network"]
+    return (header[0], *header[2:]), [(row[0], *row[2:]) for row in kept]
+
+
+def _step_cells(part):
+    names = ("linear_regret", "guarantee", "relative_regret", "step_ratio")
+    digits = (3, 3, 2, 2)
+    return tuple(cells.number(part[key], count) for key, count in zip(names, digits, strict=True))
 
 
 def network_table(summaries):

@@ -24,18 +24,19 @@ def test_network_table_has_a_row_for_each_optimizer(summaries):
 def test_decomposition_table_has_a_row_for_each_optimizer(summaries):
     header, rows = regret_tables.decomposition_table(summaries)
     assert all(len(row) == len(header) for row in rows)
-    expected = (
-        "sgd",
-        "1",
-        "0.984…0.985",
-        "0.0158…0.0174",
-        "0.0316",
-        "1",
-        "1.5",
-        "0.50 (0.40…0.60)",
-    )
+    expected = ("sgd", "1", "0.984…0.985", "0.0158…0.0174", "0.0316", "0.50 (0.40…0.60)")
     assert rows[0] == expected
-    assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 6)
+    assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 4)
+
+
+def test_step_tables_have_network_and_layers(summaries):
+    header, rows = regret_tables.step_table(summaries)
+    assert all(len(row) == len(header) for row in rows)
+    assert [row[:2] for row in rows[:3]] == [("sgd", part) for part in ("network", "a", "b")]
+    assert rows[1][2:] == ("15.8", "31.6", "0.5", "1.5")
+    header, rows = regret_tables.network_step_table(summaries)
+    assert header[0] == "optimizer"
+    assert rows[0] == ("sgd", "31.6", "31.6", "1", "1.5")
 
 
 def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries):
