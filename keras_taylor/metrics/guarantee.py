@@ -12,8 +12,9 @@ class RelativeRegret(TrackerMetric):
         relative_regret = linear_regret / (R sqrt(sum_n ||g^n||^2))
 
     About 1 for a well tuned SGD, far above 1 for a badly tuned one; below 1 is better than the
-    guarantee promises. The rounds are those since tracking started, also across epochs. NaN before
-    the second round, and in `evaluate` before the optimizer is built.
+    guarantee promises. The rounds are those since tracking started, also across epochs. NaN
+    while nothing has moved (unless the radius is given), and in `evaluate` before the optimizer is
+    built.
 
     Args:
         optimizer: The `keras_taylor.optimizers.RegretTracker` that trains the model, or an
@@ -52,7 +53,8 @@ class StepRatio(TrackerMetric):
 
     with the momentum m. About 1 to 2 the learning rate fits; far above, a higher one would have
     paid; below 1, steps undo each other. The rounds are those since tracking started, also across
-    epochs. NaN before the first update, and in `evaluate` before the optimizer is built.
+    epochs. NaN before the first update, 0 after it, and NaN in `evaluate` before the optimizer is
+    built.
 
     Args:
         optimizer: The `keras_taylor.optimizers.RegretTracker` that trains the model, or an

@@ -47,7 +47,7 @@ class RegretTracker(RegretReadings):
     itself, and these are not counted in `skipped_steps`.)
 
     Memory: one copy of the weights in their dtype and one in float64; with `track_snr` three more
-    in float64. With `track_step_ratio`, a step reads the weights once more, after the update.
+    in float64. With `track_step_ratio`, another copy of the weights for the length of a step.
 
     Args:
         inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.

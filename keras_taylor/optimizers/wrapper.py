@@ -150,7 +150,8 @@ def momentum_of(optimizer):
     """
     *_, innermost = wrapped(optimizer)
     found = (getattr(innermost, name, None) for name in ("momentum", "beta_1"))
-    return next((float(value) for value in found if isinstance(value, numbers.Real)), 0.0)
+    known = (float(value) for value in found if isinstance(value, numbers.Real))
+    return next((value for value in known if 0 <= value < 1), 0.0)
 
 
 def _checked(optimizer, wrapper):

@@ -26,18 +26,21 @@ MARGIN = 0.9
 # A Newton step leaves this share of the present gap to the next one.
 MODEL_SHARE = 0.1
 SHORTEST_MOVE = 2.0**-20
-ROUNDING = 2.0**-40
 # A Newton step that leaves more than this share of the gap is held up by rounding, or by passes.
 SLOW = 0.5
 
 
 @dataclasses.dataclass
 class Interval:
-    """Where the minimum lies: between `lower_bound` and `value`, which is taken at `point`."""
+    """Where the minimum lies: between `lower_bound` and `value`, which is taken at `point`.
+
+    `scale` is the size of the largest term of the certificate, which rounding is relative to.
+    """
 
     point: np.ndarray
     value: float
     lower_bound: float
+    scale: float = 0.0
 
     @property
     def gap(self):
@@ -48,21 +51,19 @@ class Interval:
         """Tells whether the gap is at most a share of the value's size."""
         return np.isfinite(self.gap) and self.gap <= tolerance * abs(self.value)
 
-    def rounded(self, rounds):
+    def rounded(self, share, size=0.0):
         """Returns the interval with both ends moved outwards by what rounding may have done.
 
-        That is a share of the value's size: 2^-40, a thousand times the error of one operation, and
-        one unit of rounding for each round that was summed. An interval whose ends have crossed is
-        wider by as much again on both sides.
+        An interval whose ends have crossed is wider by as much again on both sides.
 
         Args:
-            rounds: The number of rounds.
+            share: The allowance, relative to the largest term of the certificate.
+            size: A size that the allowance is also relative to, such as that of the losses.
         """
         if not np.isfinite(self.value):
             return self
-        share = ROUNDING + rounds * np.finfo(float).eps
-        room = share * abs(self.value) + max(0.0, -self.gap)
-        return Interval(self.point, self.value + room, self.lower_bound - room)
+        room = share * max(abs(self.value), self.scale, size) + max(0.0, -self.gap)
+        return Interval(self.point, self.value + room, self.lower_bound - room, self.scale)
 
 
 def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None):
@@ -117,13 +118,13 @@ def _descended(passes, center, radius, tolerance, is_quadratic, point):
         value, gradient = passes.value_and_gradient(best.point)
         if not np.isfinite(value):
             return Interval(best.point, value, -np.inf)
-        best = Interval(best.point, value, _bound(best.point, value, gradient, center, radius))
+        best = _certified(best.point, value, gradient, center, radius)
         while not best.reached(tolerance) and budget.has_left(1):
             budget.best = best
             model = QuadraticModel(passes, center, best.point, best.value, gradient)
             target = 0.0 if is_quadratic else MODEL_SHARE * best.gap
             model.refine([radius], target, MARGIN * tolerance, spare=1)
-            point = model.solve(radius).point
+            point = inside(model.solve(radius).point, center, radius)
             after, after_gradient = _searched(passes, best, point, center, radius)
             has_moved, is_slow = after.point is not best.point, after.gap > SLOW * best.gap
             best, gradient = after, after_gradient if has_moved else gradient
@@ -144,23 +145,28 @@ def inside(point, center, radius):
     return point if length <= radius else center + offset * (radius / length)
 
 
-def _bound(point, value, gradient, center, radius):
-    return value - gradient @ (point - center) - radius * np.linalg.norm(gradient)
+def _certified(point, value, gradient, center, radius):
+    """Returns the interval that a point, F and its gradient there prove."""
+    along, across = gradient @ (point - center), radius * np.linalg.norm(gradient)
+    is_finite = np.isfinite(value) and np.isfinite(along + across)
+    lower = value - along - across if is_finite else -np.inf
+    return Interval(point, value, lower, abs(along) + across if is_finite else 0.0)
 
 
 def _searched(passes, best, point, center, radius):
     """Returns the interval after a move towards a point, halved until F does not rise."""
     # Along a move of no length F cannot fall: twenty passes would only say so.
     length = 1.0 if np.any(point != best.point) else 0.0
-    lower = best.lower_bound
+    lower, scale = best.lower_bound, best.scale
     while length >= SHORTEST_MOVE:
         tried = best.point + length * (point - best.point)
         try:
             value, gradient = passes.value_and_gradient(tried)
         except OutOfPassesError:
             break
-        lower = max(lower, _bound(tried, value, gradient, center, radius))
+        found = _certified(tried, value, gradient, center, radius)
+        lower, scale = max(lower, found.lower_bound), max(scale, found.scale)
         if value < best.value:
-            return Interval(tried, value, lower), gradient
+            return Interval(tried, value, lower, scale), gradient
         length /= 2
-    return Interval(best.point, best.value, lower), None
+    return Interval(best.point, best.value, lower, scale), None

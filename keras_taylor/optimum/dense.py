@@ -22,7 +22,7 @@ from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
 # How far F and its gradient may be from what passes through the model give, by precision.
-AGREEMENT = {"float32": 1e-3, "float64": 1e-5}
+AGREEMENT = {"float32": 1e-3, "float64": 1e-9}
 
 
 def dense_objective(rounds, part):

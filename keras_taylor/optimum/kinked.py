@@ -126,7 +126,7 @@ class KinkedObjective(Objective):
             except OutOfPassesError:
                 return best
             if value < best.value:
-                best = ball.Interval(point, value, best.lower_bound)
+                best = ball.Interval(point, value, best.lower_bound, best.scale)
             if best.reached(tolerance) or not budget.has_left(2):
                 return best
             width = FIRST_WIDTH * abs(value) if width is None else SHRINKAGE * width
@@ -136,6 +136,8 @@ class KinkedObjective(Objective):
             (found,) = self._smooth.minimize(budget, center, [radius], tolerance / 2, point)
             budget.reserved = 0
             best.lower_bound = max(best.lower_bound, found.lower_bound)
+            best.scale = max(best.scale, found.scale)
+            budget.best = best
             point = found.point
         return best
 

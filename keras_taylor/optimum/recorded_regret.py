@@ -18,6 +18,7 @@ class RecordedLinearRegret:
 
     def __init__(self, rounds, horizons):
         self._rounds, self._sums = rounds, {}
+        self._compiled = rounds.replaced_loss(wide=True)
         summed = tf.function(self._summed, autograph=False)
         first = [tf.constant(a) for a in rounds.first]
         products, gradients = 0.0, [0.0] * len(first)
@@ -37,7 +38,7 @@ class RecordedLinearRegret:
         scopes = self._rounds.scopes
 
         def add(sums, tensors):
-            batch = self._rounds.batch(tensors)
+            batch = self._rounds.batch(tensors, self._compiled, wide=True)
             still = [ops.zeros_like(weight) for weight in batch.weights]
             _, gradient = value_and_gradient(batch, still)
             gradient = [ops.cast(g, "float64") for g in gradient]

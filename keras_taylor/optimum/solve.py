@@ -16,6 +16,8 @@ from keras_taylor.weights.parts import Part, by_scope, part_names
 
 CONVERGED, OUT_OF_PASSES, INTERRUPTED = "converged", "out of passes", "interrupted"
 STALLED, NOT_FINITE = "stalled by rounding", "not finite"
+# The allowance for rounding in units of the last place: a thousand times what was seen.
+OPERATIONS = 2**12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Optimum:
 
     Args:
         part: `"network"`, `"layer:<key>"` or `"unit:<key>/<number>"`.
-        value: `F` at the comparator: an upper bound of the optimum.
+        value: `F` at the comparator plus an allowance for rounding: an upper bound of the optimum.
         lower_bound: A lower bound of the optimum.
         radius: R of the ball of comparators about `W^1`.
         comparator: The comparator, arrays like the weights; outside of the part those of `W^1`.
@@ -78,7 +80,8 @@ def taylor_optimum(
         [F(V) - <g, V - W^1> - R ||g||, F(V)] = [lower_bound, value]
 
     and average Taylor regret in `average_loss` minus these. Both ends are evaluated in float64,
-    whatever the model's dtype, and moved outwards by an allowance for rounding. Each evaluation of
+    whatever the model's dtype (where the model has such a copy; else a warning says so), and moved
+    outwards by an allowance for rounding. Each evaluation of
     F or of a curvature product takes one pass over the rounds. Dense layers and their units are
     solved on the layer's inputs and the outputs' Jacobian, which one pass collects.
 
@@ -191,7 +194,10 @@ class Solver:
         ]
 
     def _optimum(self, interval, radius, budget, tolerance, horizon):
-        interval = interval.rounded(horizon or len(self.rounds))
+        rounds = horizon or len(self.rounds)
+        # The error of a sum over rounds, of which each loss may have that of many operations.
+        share = (OPERATIONS + rounds) * self.rounds.unit_roundoff
+        interval = interval.rounded(share, abs(self.rounds.average_loss(horizon)))
         reason = _reason(interval, tolerance, budget)
         return Optimum(
             part=self.part.name,
@@ -215,12 +221,12 @@ def objective_of(rounds, part):
 
 def _reason(interval, tolerance, budget):
     """Returns why a solve ended."""
-    if not math.isfinite(interval.value):
-        return NOT_FINITE if budget.taken and not math.isinf(interval.value) else OUT_OF_PASSES
     if interval.reached(tolerance):
         return CONVERGED
     if budget.interrupted:
         return INTERRUPTED
+    if not math.isfinite(interval.value):
+        return NOT_FINITE if budget.has_left(1) else OUT_OF_PASSES
     return STALLED if budget.has_left(1) else OUT_OF_PASSES
 
 

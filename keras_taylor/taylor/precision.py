@@ -31,9 +31,12 @@ def widened(model):
     """
     if _is_wide(model):
         return model
-    if model not in _copies:
-        _copies[model] = _copy(model)
-    return _copies[model]
+    # Freezing a layer changes which variables are trainable.
+    key = tuple(variable.path for variable in model.trainable_variables)
+    copies = _copies.setdefault(model, {})
+    if key not in copies:
+        copies[key] = _copy(model)
+    return copies[key]
 
 
 def _is_wide(model):
@@ -42,21 +45,32 @@ def _is_wide(model):
 
 
 def _copy(model):
-    is_graph = getattr(model, "inputs", None) and getattr(model, "outputs", None)
+    # In float64, random numbers are other ones.
+    if any("seed_generator" in variable.path for variable in model.non_trainable_variables):
+        return None
     # A plain model of the same layers: a subclass may have more to its configuration.
-    is_plain = not is_graph or isinstance(model, keras.Sequential)
+    is_plain = isinstance(model, keras.Sequential) or not _is_functional(model)
     plain = model if is_plain else keras.Model(model.input, model.output)
     try:
         config = _wide_config(keras.saving.serialize_keras_object(plain))
         with floatx(WIDE):
             copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
-    except (NotImplementedError, TypeError, ValueError, KeyError):
+    except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
-    shapes = [
-        [tuple(v.shape) for v in (*each.trainable_variables, *each.non_trainable_variables)]
+    tables = [
+        [
+            (v.path, tuple(v.shape))
+            for v in (*each.trainable_variables, *each.non_trainable_variables)
+        ]
         for each in (model, copy)
     ]
-    return copy if copy.built and shapes[0] == shapes[1] else None
+    return copy if copy.built and tables[0] == tables[1] else None
+
+
+def _is_functional(model):
+    """Tells whether a model is a graph of layers that runs as such."""
+    functional = next((c for c in type(model).__mro__ if c.__name__ == "Functional"), None)
+    return functional is not None and type(model).call is functional.call
 
 
 def _wide_config(config):

@@ -164,7 +164,7 @@ def _losses(batch, still, tangents, unit_counts):
         return output_loss_at(batch, still, [p + t for p, t in zip(points, shaped, strict=True)])
 
     total = sum(unit_counts.values())
-    length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or 1))
+    length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or OPEN_LENGTH))
     values = _in_chunks(loss_of, range(total), length, tangents.dtype)
     return dict(zip(unit_counts, tf.split(values, list(unit_counts.values())), strict=True))
 

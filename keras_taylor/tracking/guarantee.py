@@ -12,7 +12,8 @@ large. At the best step, `eta = R / sqrt(G)`, the bound is
     guarantee_s(N) = R_s sqrt(G_s)     ( <= R B sqrt(N) with B the largest ||g^n|| )
 
 so it grows like sqrt(N) for a step that is tuned to the horizon N. For optimizers other than SGD it
-is a yardstick, not a theorem.
+is a yardstick, not a theorem. With gradient accumulation over K microbatches, each of which counts
+as a round here, what SGD guarantees is larger by a factor of up to sqrt(K).
 
 Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017, for a
 guarantee at the rate 1/sqrt(N); its form is a reconstruction. The identity is that of Zinkevich,
@@ -44,7 +45,7 @@ def guarantee(scopes, squared_norms, radius, kind="network"):
     return radius * ops.sqrt(scopes.totals(squared_norms, kind))
 
 
-def relative_regret(linear_regret, guarantee):
+def relative_regret(linear_regret, bound):
     """Returns linear regret over the guarantee, without a unit; NaN where the guarantee is zero.
 
     About 1 for a well tuned SGD, far above 1 for a badly tuned one; below 1 is better than the
@@ -52,8 +53,8 @@ def relative_regret(linear_regret, guarantee):
 
     Args:
         linear_regret: Cumulative linear regret, a tensor.
-        guarantee: The cumulative guarantee for the same radius, like it.
+        bound: The cumulative guarantee for the same radius, like it.
     """
-    is_zero = ops.equal(guarantee, 0)
-    divisor = ops.where(is_zero, ops.ones_like(guarantee), guarantee)
+    is_zero = ops.equal(bound, 0)
+    divisor = ops.where(is_zero, ops.ones_like(bound), bound)
     return ops.where(is_zero, float("nan"), linear_regret / divisor)

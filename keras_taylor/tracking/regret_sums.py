@@ -1,4 +1,4 @@
-"""The sums over rounds that linear regret and the distance travelled come from.
+"""The sums over rounds that linear regret, the guarantee and the step ratio come from.
 
 With weights `W^n` and gradient `g^n` of round n, these are, over the rounds n so far:
 

@@ -6,7 +6,9 @@
 for an optimizer with momentum m, whose steps agree that much even where gradients are a random
 walk. For plain SGD it is `eta* / eta`: the best step within the distance travelled (see
 `keras_taylor.tracking.guarantee`) over the step that was taken. About 1 to 2 the step fits; far
-above, steps agree and longer ones would have paid; below 1, steps undo each other.
+above, steps agree and longer ones would have paid; below 1, steps undo each other. Distances are
+those of the weights that rounds begin with, so the ratio is 0 after one round and says little
+after few.
 
 Source: reconstruction, from the guarantee in Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor
 Approximations, ICML 2017.
@@ -25,7 +27,7 @@ def step_ratio(distances, squared_updates, momentum=0.0):
 
     Example:
 
-    >>> float(step_ratio(np.array(3.0), np.array(3.0)))  # three steps of length 1 in a line
+    >>> float(step_ratio(np.array(3.0), np.array(3.0)))  # 3 away after three steps of length 1
     1.7320508075688774
     """
     is_zero = ops.equal(squared_updates, 0)

@@ -80,10 +80,16 @@ def test_interval_contains_the_minimum(least_squares, radius, tolerance):
 
 
 def test_ends_that_crossed_are_moved_apart():
-    rounded = Interval(np.zeros(1), 1.0, 1.25).rounded(100)
+    rounded = Interval(np.zeros(1), 1.0, 1.25).rounded(1e-12)
     assert rounded.lower_bound < 1.0
     assert rounded.value > 1.25
-    plain = Interval(np.zeros(1), 1.0, 0.5).rounded(100)
+    plain = Interval(np.zeros(1), 1.0, 0.5).rounded(1e-12)
     assert plain.value == pytest.approx(1.0, abs=1e-11)
     assert plain.value > 1.0
     assert plain.lower_bound < 0.5
+
+
+def test_the_allowance_is_relative_to_the_largest_term():
+    near_zero = Interval(np.zeros(1), 1e-20, 0.0, scale=2.0).rounded(1e-12, size=3.0)
+    assert near_zero.value == pytest.approx(3e-12)
+    assert near_zero.lower_bound == pytest.approx(-3e-12)

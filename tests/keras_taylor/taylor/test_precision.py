@@ -36,8 +36,11 @@ def test_copies_compute_the_same_in_float64(name, policy):
 
 
 def test_integer_inputs_stay_integer():
-    copy = widened(cases.transformer())
+    inputs = keras.Input((5,), dtype="int32")
+    outputs = layers.Dense(2)(layers.Flatten()(layers.Embedding(7, 3)(inputs)))
+    copy = widened(keras.Model(inputs, outputs))
     assert copy.inputs[0].dtype == "int32"
+    assert copy.outputs[0].dtype == "float64"
 
 
 @pytest.mark.usefixtures("float64")
@@ -74,3 +77,25 @@ def test_losses_are_those_in_numpy(name):
     generator = np.random.default_rng(0)
     y, f = np.eye(3)[generator.integers(0, 3, 5)], generator.normal(size=(5, 3))
     np.testing.assert_allclose(wide(y, f), per_example(y, f).mean(), rtol=1e-7)
+
+
+def test_models_that_draw_random_numbers_have_no_copy():
+    assert widened(cases.transformer()) is None
+
+
+def test_a_frozen_layer_makes_another_copy():
+    model = cases.mlp()
+    before = widened(model)
+    model.layers[1].trainable = False
+    after = widened(model)
+    assert after is not before
+    assert len(after.trainable_variables) == 2
+
+
+def test_a_subclass_with_its_own_call_has_no_copy_of_the_graph():
+    class Doubled(keras.Model):
+        def call(self, x, training=False):
+            return 2 * super().call(x, training=training)
+
+    inputs = keras.Input((3,))
+    assert widened(Doubled(inputs, layers.Dense(2)(inputs))) is None
