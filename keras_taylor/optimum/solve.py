@@ -33,7 +33,8 @@ class Optimum:
         radius: R of the ball of comparators about `W^1`.
         comparator: The comparator, arrays like the weights; outside of the part those of `W^1`.
         passes: Passes over the rounds that the solve took, for all radii of a list together.
-        converged: Whether the gap is at most the tolerance times the value's size.
+        converged: Whether the gap, without the allowance for rounding, is at most the tolerance
+            times the value's size.
         reason: Why the solve ended: `"converged"`, `"out of passes"`, `"interrupted"`,
             `"stalled by rounding"`, or `"not finite"`, where the Taylor losses are.
         average_loss: The average loss of the rounds.
@@ -116,7 +117,7 @@ def taylor_optimum(
     >>> import tempfile
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="a")], name="net")
     >>> model.compile(keras.optimizers.SGD(0.1), loss="mse")
-    >>> dataset = [(np.ones((4, 2)), np.zeros((4, 1)))] * 20
+    >>> dataset = [(np.ones((4, 2)), np.array([[0.0], [1.0], [0.0], [1.0]]))] * 20
     >>> path = tempfile.mkdtemp() + "/run"
     >>> trajectory = keras_taylor.record(model, dataset, path, steps=20, verbose=0)
     >>> result = keras_taylor.taylor_optimum(trajectory, model, "layer:net/a", verbose=0)
@@ -197,8 +198,8 @@ class Solver:
         rounds = horizon or len(self.rounds)
         # The error of a sum over rounds, of which each loss may have that of many operations.
         share = (OPERATIONS + rounds) * self.rounds.unit_roundoff
-        interval = interval.rounded(share, abs(self.rounds.average_loss(horizon)))
         reason = _reason(interval, tolerance, budget)
+        interval = interval.rounded(share, abs(self.rounds.average_loss(horizon)))
         return Optimum(
             part=self.part.name,
             value=float(interval.value),
@@ -221,7 +222,7 @@ def objective_of(rounds, part):
 
 def _reason(interval, tolerance, budget):
     """Returns why a solve ended."""
-    if interval.reached(tolerance):
+    if interval.gap >= 0 and interval.reached(tolerance):
         return CONVERGED
     if budget.interrupted:
         return INTERRUPTED

@@ -46,7 +46,7 @@ def _is_wide(model):
 
 def _copy(model):
     # In float64, random numbers are other ones.
-    if any("seed_generator" in variable.path for variable in model.non_trainable_variables):
+    if any(map(_draws, model._flatten_layers(include_self=False))):
         return None
     # A plain model of the same layers: a subclass may have more to its configuration.
     is_plain = isinstance(model, keras.Sequential) or not _is_functional(model)
@@ -57,14 +57,20 @@ def _copy(model):
             copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
-    tables = [
-        [
-            (v.path, tuple(v.shape))
-            for v in (*each.trainable_variables, *each.non_trainable_variables)
-        ]
-        for each in (model, copy)
-    ]
-    return copy if copy.built and tables[0] == tables[1] else None
+    return copy if copy.built and _table(model) == _table(copy) else None
+
+
+def _draws(layer):
+    """Tells whether a layer may draw random numbers in training."""
+    names = ("rate", "dropout", "recurrent_dropout", "stddev")
+    rates = [getattr(layer, name) for name in names if hasattr(layer, name)]
+    return hasattr(layer, "seed_generator") and (not rates or any(rates))
+
+
+def _table(model):
+    """Returns name and shape of each variable; how paths begin may differ in a copy."""
+    variables = (*model.trainable_variables, *model.non_trainable_variables)
+    return [(v.path.rpartition("/")[2], tuple(v.shape)) for v in variables]
 
 
 def _is_functional(model):

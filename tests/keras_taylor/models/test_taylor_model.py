@@ -71,7 +71,6 @@ def _fit(model, data, epochs=2, **options):
         or (network, str(mode))
         in {
             ("_dense", "{'jit_compile': True}"),
-            ("_convolutional", "{'jit_compile': True}"),
             ("_by_operators", "{'run_eagerly': True}"),
             ("_dense", "{'run_eagerly': True}"),
             ("_dense", "{'steps_per_execution': 3}"),

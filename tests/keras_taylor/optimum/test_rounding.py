@@ -70,6 +70,7 @@ def _minimum(design, targets, center, radius):
 def test_interval_contains_the_minimum(least_squares, radius, tolerance):
     solver, *problem = least_squares
     minimum = _minimum(*problem, radius)
+    assert solver.rounds.wide_model.trainable_variables[0].dtype == "float64"
     (found,) = solver.solve([radius], tolerance, max_passes=25)
     assert found.lower_bound <= minimum <= found.value
     assert found.converged == (found.reason == "converged")
