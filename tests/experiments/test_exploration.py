@@ -69,10 +69,12 @@ def test_running_again_skips_what_is_done_and_repeats_it_to_the_bit(finished, ca
 
 
 def test_the_same_seed_starts_all_optimizers_alike(finished):
-@pytest.mark.slow
     runs = json.loads((finished[1] / "results.json").read_text())["runs"]
     of_seed = [run for run in runs if run["seed"] == 1]
     assert len({run["measures"]["distinct_configurations"][0] for run in of_seed}) == 1
+
+
+@pytest.mark.slow
 def test_divergence_is_a_result(finished, tmp_path):
     settings = dataclasses.replace(
         finished[0],

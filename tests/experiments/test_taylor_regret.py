@@ -151,10 +151,12 @@ def test_results_of_another_configuration_are_refused(settings, change):
 
 
 def test_too_many_rounds_are_refused_before_anything_is_written(settings):
-@pytest.mark.slow
     with pytest.raises(UsageError, match="--burn_in=6 and --recorded_rounds=35 need more rounds"):
         taylor_regret.main(dataclasses.replace(settings, burn_in=6))
     assert not pathlib.Path(settings.output_dir).exists()
+
+
+@pytest.mark.slow
 def test_divergence_is_reported(settings):
     diverging = dataclasses.replace(
         settings, task="digits_autoencoder", optimizers=("sgd:1000", "sgd:0.001"), max_passes=3

@@ -80,7 +80,6 @@ def test_every_optimizer_starts_from_the_same_loss(train):
 
 
 def test_training_is_that_of_the_bare_optimizer(digits, train):
-@pytest.mark.slow
     task = tasks.get("digits_classifier")
     keras.utils.set_random_seed(3)
     model = task.build_model()
@@ -90,6 +89,9 @@ def test_training_is_that_of_the_bare_optimizer(digits, train):
     assert run["progress"]["average_loss"][-1] == pytest.approx(
         history.history["loss"][0], rel=1e-5
     )
+
+
+@pytest.mark.slow
 def test_a_radius_bounds_more_the_larger_it_is(train):
     small, large = (train("sgd", steps=20, radius=radius) for radius in (0.1, 10.0))
     assert small["network"]["linear_regret"][-1] < large["network"]["linear_regret"][-1]

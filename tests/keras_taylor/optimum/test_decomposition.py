@@ -93,12 +93,14 @@ def test_csv_has_every_row(table, tmp_path):
 
 
 def test_default_rounds_are_log_spaced(recorded):
-@pytest.mark.slow
     found = kt.decompose(*recorded, "layer:last", tolerance=0.05, verbose=0)
     horizons = [row["rounds"] for row in found.rows]
     assert horizons[0] == 10
     assert horizons[-1] == STEPS
     assert len(horizons) == 8
+
+
+@pytest.mark.slow
 def test_several_radii(recorded, table):
     options = {"tolerance": 1e-3, "rounds": [5, 12, 25, STEPS], "verbose": 0}
     scope = ["network", "layer:last"]

@@ -214,12 +214,14 @@ def test_default_radius_is_the_distance_travelled_by_the_part(network):
             np.sqrt(sum(np.sum((r.weights[i] - first[i]) ** 2) for i in indices)) for r in rounds
         )
 
-@pytest.mark.slow
     layers = _solve(trajectory, model, "layers", tolerance=0.1)
     assert list(layers) == ["hidden_0", "hidden_1", "last"]
     for number, found in enumerate(layers.values()):
         np.testing.assert_allclose(found.radius, travelled([2 * number, 2 * number + 1]), rtol=1e-9)
     assert _solve(trajectory, model, tolerance=0.1).radius == pytest.approx(travelled(range(6)))
+
+
+@pytest.mark.slow
 def test_a_larger_ball_has_a_lower_optimum(network):
     solver = Solver(Rounds(*network), "network")
     values = [solver.solve([radius], tolerance=1e-4)[0].value for radius in (0.1, 1.0, 10.0)]
