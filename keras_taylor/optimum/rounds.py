@@ -1,9 +1,9 @@
 """The recorded rounds of a run, as every solve over them reads them."""
 
+import contextlib
 import math
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +16,9 @@ from keras_taylor.weights.scopes import Scopes
 CACHED_BYTES = 2**31
 # How far the loss of a round may be from the same in float64, by the precision of the model.
 AGREEMENT = {"float64": 1e-10, "float32": 1e-4, "float16": 0.05, "bfloat16": 0.2}
+
+# The distance from 1 to the next number.
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 class Rounds:
@@ -74,10 +77,10 @@ class Rounds:
 
     def _widen(self, tensors, expanded):
         """Finds the model in float64, and holds it against the model on the first round."""
-        self.wide_model = widened(self.model)
+        self.wide_model, self._is_wide = widened(self.model), True
         if self.wide_model is self.model or self._is_same(tensors, expanded):
             return
-        self.wide_model = self.model
+        self.wide_model, self._is_wide = self.model, False
         warnings.warn(
             f"model {self.model.name!r} has no copy in float64 that computes the same (it cannot "
             "be read back from its configuration, or draws random numbers): bounds are evaluated "
@@ -89,26 +92,28 @@ class Rounds:
         if self.wide_model is None:
             return False
         self._method = self._first_batch.method
-        batch = self.batch(tensors, self.replaced_loss(WideLoss, wide=False), wide=True)
+        batch = self.batch(tensors, self.replaced_loss(wide=True), wide=True)
         try:
             wide = expand(batch)
             found = float(output_loss_at(batch, wide, wide.points))
         except (AttributeError, TypeError, ValueError, tf.errors.OpError):
             return False  # A layer that asks for float32 itself.
         expected = float(output_loss_at(self._first_batch, expanded, expanded.points))
-        tolerance = max(AGREEMENT.get(dtype, AGREEMENT["float32"]) for dtype in self._dtypes())
+        tolerance = max(AGREEMENT[dtype] for dtype in self._dtypes())
         return np.isclose(found, expected, tolerance, 0.0, equal_nan=True)
 
     def _dtypes(self):
+        """Returns the floating dtypes that the model computes in; inputs may be integers."""
         layers = self.model._flatten_layers(include_self=False)
-        return {w.dtype.name for w in self._first_batch.weights} | {x.compute_dtype for x in layers}
+        found = {w.dtype.name for w in self._first_batch.weights} | {
+            x.compute_dtype for x in layers
+        }
+        return found & set(AGREEMENT)
 
     @property
     def unit_roundoff(self):
         """The relative error of one operation in the precision that bounds are evaluated in."""
-        if self.wide_model is not self.model:
-            return float(np.finfo("float64").eps)
-        return max(float(tf.experimental.numpy.finfo(dtype).eps) for dtype in self._dtypes())
+        return max(EPSILON[dtype] for dtype in ({WIDE} if self._is_wide else self._dtypes()))
 
     def __len__(self):
         return len(self._losses)
@@ -132,11 +137,11 @@ class Rounds:
 
         Args:
             function: Function from a Keras loss to a Keras loss.
-            wide: Whether it is computed in float64.
+            wide: Whether it is computed in float64, where the model is.
         """
-        wrapped = (lambda loss: WideLoss(function(loss))) if wide else function
-        dtype = WIDE if wide or function is WideLoss else keras.config.floatx()
-        with floatx(dtype):
+        is_wide = wide and self._is_wide
+        wrapped = (lambda loss: WideLoss(function(loss))) if is_wide else function
+        with floatx(WIDE) if is_wide else contextlib.nullcontext():
             return self.loss.replaced(wrapped, self._first_batch.y, self._first_outputs).compiled
 
     def remember(self, key, make):

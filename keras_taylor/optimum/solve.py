@@ -82,9 +82,9 @@ def taylor_optimum(
 
     and average Taylor regret in `average_loss` minus these. Both ends are evaluated in float64,
     whatever the model's dtype (where the model has such a copy; else a warning says so), and moved
-    outwards by an allowance for rounding. Each evaluation of
-    F or of a curvature product takes one pass over the rounds. Dense layers and their units are
-    solved on the layer's inputs and the outputs' Jacobian, which one pass collects.
+    outwards by an allowance for rounding. Each evaluation of F or of a curvature product takes one
+    pass over the rounds. Dense layers and their units are solved on the layer's inputs and the
+    outputs' Jacobian, which one pass collects.
 
     Ctrl-C ends the solve after one more pass and returns what was found; pass it as `warm_start` to
     go on.

@@ -58,3 +58,31 @@ def test_no_rounds_and_another_model(recorded, tmp_path):
     other.compile(loss="mse")
     with pytest.raises(ValueError, match="recorded from another model"):
         Rounds(trajectory, other)
+
+
+@pytest.mark.filterwarnings("ignore:model .* has no copy in float64")
+@pytest.mark.parametrize("kind", ["penalised", "integers"])
+def test_models_without_a_copy_in_float64_are_solved_in_their_own(kind, tmp_path):
+    """With Dropout: penalties, more outputs than units, and inputs that are no numbers to round."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,), dtype="int32" if kind == "integers" else "float32")
+    hidden = inputs
+    if kind == "integers":
+        hidden = keras.layers.Flatten()(keras.layers.Embedding(7, 3, name="embedding")(inputs))
+    hidden = keras.layers.Dense(3, "relu", name="a")(keras.layers.Dropout(0.2)(hidden))
+    penalty = "l2" if kind == "penalised" else None
+    outputs = keras.layers.Dense(5, name="b", kernel_regularizer=penalty)(hidden)
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    generator = np.random.default_rng(0)
+    batches = [
+        (generator.integers(0, 7, (6, 4)), generator.normal(size=(6, 5))) for _ in range(STEPS)
+    ]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=STEPS, verbose=0)
+    rounds = Rounds(trajectory, model)
+    assert rounds.wide_model is model
+    assert rounds.unit_roundoff == np.finfo("float32").eps
+    table = kt.decompose(trajectory, model, ["network", "layer:a", "unit:a/1"], [STEPS], verbose=0)
+    for row in table.rows:
+        assert row["optimum_lower"] < row["optimum_upper"]
+        assert row["average_regret_lower"] <= row["average_linear_regret"] + 1e-3
