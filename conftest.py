@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 # Tracing makes so many objects that looking for cycles among them takes a tenth of the time.
 gc.set_threshold(200_000, 100, 100)
@@ -24,6 +25,22 @@ def _names_in_docstrings(doctest_namespace):
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _optimizers_are_built_before_fit(monkeypatch, request):
+    """An optimizer that is built in the first step of `fit` has that step traced twice."""
+    if request.node.get_closest_marker("optimizer_built_in_fit"):
+        return
+    fit = keras.Model.fit
+
+    def build_and_fit(model, *arguments, **options):
+        one_device = tf.distribute.get_strategy() is model.distribute_strategy
+        if model.compiled and model.built and one_device and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        return fit(model, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "fit", build_and_fit)
 
 
 @pytest.fixture

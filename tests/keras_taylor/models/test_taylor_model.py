@@ -130,6 +130,7 @@ def test_logs_are_those_of_the_function(data, network):
     np.testing.assert_allclose(history["loss"][0], np.mean(losses), rtol=1e-5)
 
 
+@pytest.mark.optimizer_built_in_fit
 def test_average_is_the_running_mean_of_the_iterates(data):
     model = _compile(kt.TaylorModel.from_model(_plain(), "average"))
     seen = []

@@ -90,6 +90,7 @@ def test_comparator_gives_its_own_bound(training):
         tracker.linear_regret(comparator=comparator[:-1])
 
 
+@pytest.mark.optimizer_built_in_fit
 def test_average_loss_and_bound_are_those_of_the_history(training):
     tracker = RegretTracker(keras.optimizers.SGD(0.05))
     history = training.fit(training.compile(tracker)).history["loss"]
@@ -178,6 +179,7 @@ def test_start_tracking_before_the_first_step_changes_nothing(training):
     assert int(tracker.steps) == 6
 
 
+@pytest.mark.optimizer_built_in_fit
 def test_no_retracing_after_the_first_step(training):
     counts = {}
     for name, optimizer in {"bare": "adam", "tracked": RegretTracker("adam")}.items():

@@ -149,6 +149,7 @@ def test_schedules_and_plateaus_act_on_the_inner_optimizer(training):
     assert float(tracker.inner_optimizer.learning_rate) == pytest.approx(0.005)
 
 
+@pytest.mark.optimizer_built_in_fit
 def test_swapping_in_averaged_weights_works(training):
     def swap():
         return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
