@@ -18,7 +18,8 @@ from keras_taylor.exploration import shattering
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimum.decomposition import Decomposition, decompose
 from keras_taylor.optimum.growth import Rate
-from keras_taylor.optimum.solve import Optimum, taylor_optimum
+from keras_taylor.optimum.optimum import Optimum
+from keras_taylor.optimum.solve import taylor_optimum
 from keras_taylor.taylor.losses import (
     taylor_curvature_product,
     taylor_loss,

@@ -1,20 +1,21 @@
 """Average loss = Taylor optimum + regret, over growing numbers of rounds."""
 
 import csv
-import math
 import pathlib
 
 import keras
 import numpy as np
 
-from keras_taylor.optimum.growth import rate_of
+from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
-from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.solve import Solver
 from keras_taylor.weights.arguments import check_passes, check_positive, check_radii, is_whole
 from keras_taylor.weights.parts import part_names
 
 FIRST_HORIZON, MOST_HORIZONS = 10, 8
+# The probability that the interval of an optimum covers it, where rounds are a sample.
+LEVEL = 0.95
 LAST = "last"
 
 COLUMNS = (
@@ -24,6 +25,8 @@ COLUMNS = (
     "average_loss",
     "optimum_lower",
     "optimum_upper",
+    "optimum_lower_error",
+    "optimum_upper_error",
     "average_regret_lower",
     "average_regret_upper",
     "average_linear_regret",
@@ -36,13 +39,16 @@ class Decomposition:
     """Loss, optimum and regret of parts over growing numbers of rounds, from `decompose`.
 
     Each row is a dictionary, for one part and one horizon N. Losses, optima and regrets are
-    averages over the first N recorded rounds, in units of the loss:
+    averages over the first N recorded rounds, or over the first N of a sampled run, in units of the
+    loss:
 
     - `part`: `"network"`, `"layer:<key>"` or `"unit:<key>/<number>"`;
     - `rounds`: N;
     - `radius`: R of the ball of comparators about the first recorded weights;
     - `average_loss`: the average training loss;
     - `optimum_lower`, `optimum_upper`: the interval that the Taylor optimum is proved to lie in;
+      where rounds are a sample of the run, one that covers it with a probability of 95 %;
+    - `optimum_lower_error`, `optimum_upper_error`: the standard errors in that, 0 without a sample;
     - `average_regret_lower`, `average_regret_upper`: `average_loss` less the ends of that interval,
       upper end first;
     - `average_linear_regret`: an upper bound of average regret from gradients alone;
@@ -52,11 +58,12 @@ class Decomposition:
     Args:
         rows: The rows, with the keys of `COLUMNS`.
         regrets: By part and horizon N, the regret of each of the N rounds against the comparator
-            that was found: arrays `(N,)`.
+            that was found: arrays `(N,)`; of a sample, that of each round of the check sample.
+        sample: The `keras_taylor.optimum.sampled_rounds.SampledRounds` of a sample.
     """
 
-    def __init__(self, rows, regrets):
-        self.rows, self.regrets = rows, regrets
+    def __init__(self, rows, regrets, sample=None):
+        self.rows, self.regrets, self._sample = rows, regrets, sample
 
     def to_csv(self, path):
         """Writes the rows to a file."""
@@ -70,9 +77,9 @@ class Decomposition:
 
         The regret is that against the comparator found, a lower bound of the true one within the
         gap. Its 95 % interval comes from a bootstrap: over blocks of successive rounds with the
-        comparators held fixed, or, with decompositions of other seeds, over the seeds, where the
-        cumulative regret is the mean over these. Regrets that are not positive have no logarithm
-        and are left out.
+        comparators held fixed (of a sample, from the errors of the estimates), or, with
+        decompositions of other seeds, over the seeds, where the cumulative regret is the mean over
+        these. Regrets that are not positive have no logarithm and are left out.
 
         Args:
             others: Decompositions of the same parts and rounds from other seeds.
@@ -84,9 +91,15 @@ class Decomposition:
         rates = {}
         for part in dict.fromkeys(row["part"] for row in self.rows):
             horizons = [row["rounds"] for row in self.rows if row["part"] == part]
-            series = [[table.regrets[part, n] for n in horizons] for table in (self, *others)]
+            series = [table._series(part, horizons) for table in (self, *others)]
             rates[part] = rate_of(horizons, series, np.random.default_rng(seed))
         return rates
+
+    def _series(self, part, horizons):
+        regrets = [self.regrets[part, horizon] for horizon in horizons]
+        if self._sample is None:
+            return RecordedSeries(regrets)
+        return SampledSeries(*self._sample.sums(regrets, horizons))
 
 
 def decompose(
@@ -114,7 +127,8 @@ def decompose(
         scope: `"network"`, `"layers"`, `"units"`, one part (`"layer:<key>"`,
             `"unit:<key>/<number>"`), or a list of these.
         rounds: The horizons N, numbers of recorded rounds, at least 2; by default at most eight,
-            evenly spread over their logarithms from 10 on.
+            evenly spread over their logarithms from 10 on. Of a sample, numbers of rounds trained,
+            each moved to the nearest end of a stratum, which the rows name.
         radius: R, or `None` for the largest distance that the part travelled in the N rounds, or
             `"last"` for that of the most rounds, which is the same for all N; or a list of these.
         tolerance: The gap to reach, relative to the value.
@@ -147,9 +161,9 @@ def decompose(
     radii = list(radius) if several else [radius]
     check_radii(radii, names=(LAST,))
     check_passes(max_passes)
-    data = Rounds(trajectory, model, loss)
-    horizons, names = _checked_horizons(rounds, len(data)), _names(data, scope)
-    tables = [Decomposition([], {}) for _ in radii]
+    data = rounds_of(trajectory, model, loss)
+    horizons, names = _checked_horizons(rounds, data), _names(data, scope)
+    tables = [Decomposition([], {}, data if data.is_sampled else None) for _ in radii]
     show = _progress(len(names) * len(horizons), verbose)
     for found in _solved(data, names, horizons, radii, tolerance, max_passes):
         for table, (row, regrets) in zip(tables, found, strict=True):
@@ -184,26 +198,24 @@ def _solved(data, names, horizons, radii, tolerance, max_passes):
 
 
 def _entry(optimum, horizon, solver, linear):
-    """Returns a row, and the regret of each round; NaN where the solve had no pass to evaluate."""
-    part = solver.part
-    row = _row(optimum, horizon, linear.average(part, optimum.radius, horizon))
-    if not math.isfinite(optimum.value):
-        return row, np.full(horizon, math.nan)
-    losses = solver.objective.over_first(horizon).losses(part.vector(optimum.comparator))
-    return row, solver.rounds.losses(horizon) - losses
+    """Returns a row, and the regret of each round."""
+    row = _row(optimum, horizon, linear.average(solver.part, optimum.radius, horizon))
+    return row, solver.regrets(optimum, horizon)
 
 
 def _row(found, horizon, average_linear_regret):
-    lower, upper = found.average_regret
+    lower, upper = found.interval(LEVEL)
     return {
         "part": found.part,
         "rounds": horizon,
         "radius": found.radius,
         "average_loss": found.average_loss,
-        "optimum_lower": found.lower_bound,
-        "optimum_upper": found.value,
-        "average_regret_lower": lower,
-        "average_regret_upper": upper,
+        "optimum_lower": lower,
+        "optimum_upper": upper,
+        "optimum_lower_error": found.lower_error,
+        "optimum_upper_error": found.value_error,
+        "average_regret_lower": found.average_loss - upper,
+        "average_regret_upper": found.average_loss - lower,
         "average_linear_regret": average_linear_regret,
         "passes": found.passes,
         "converged": found.converged,
@@ -225,14 +237,17 @@ def _names(data, scope):
     return list(dict.fromkeys(names))
 
 
-def _checked_horizons(horizons, total):
+def _checked_horizons(horizons, data):
+    total = len(data)
     if horizons is None:
         first = min(FIRST_HORIZON, total)
-        return np.unique(np.rint(np.geomspace(first, total, MOST_HORIZONS)).astype(int)).tolist()
+        horizons = np.rint(np.geomspace(first, total, MOST_HORIZONS)).astype(int).tolist()
     horizons = list(horizons)
     if not horizons or not all(is_whole(n) and 2 <= n <= total for n in horizons):
+        of = "trained" if data.is_sampled else "recorded"
         raise ValueError(
-            f"rounds={horizons}: expected numbers of recorded rounds from 2 to {total}, the length "
-            "of the trajectory"
+            f"rounds={horizons}: expected numbers of {of} rounds from 2 to {total}, the last one"
         )
+    if data.is_sampled:
+        horizons = map(data.nearest, horizons)
     return sorted({int(n) for n in horizons})

@@ -70,7 +70,7 @@ class DenseObjective(SmoothObjective):
 
     def __init__(self, rounds, part, features):
         self.part, self.horizon, self._is_quadratic = part, len(rounds), rounds.loss.is_quadratic
-        self._graphs = features.graphs
+        self._rounds, self._graphs = rounds, features.graphs
         self._features = features if part.unit is None else features.of_unit(part.unit)
 
     def over_first(self, horizon):
@@ -84,21 +84,24 @@ class DenseObjective(SmoothObjective):
 
     def value_and_gradient(self, point):
         matrix = self._matrix(point)
-        found = [self._graphs.value(matrix, chunk) for chunk in self._features.first(self.horizon)]
+        found = [self._graphs.value(matrix, chunk) for chunk in self._chunks()]
         value = sum(float(value) for value, _ in found) / self.horizon
         return value, self._mean(gradient for _, gradient in found)
 
     def curvature_product(self, point, vector):
         matrix, direction = self._matrix(point), self._matrix(vector)
-        chunks = self._features.first(self.horizon)
         return self._mean(
-            self._graphs.curvature_product(matrix, direction, chunk) for chunk in chunks
+            self._graphs.curvature_product(matrix, direction, chunk) for chunk in self._chunks()
         )
 
-    def losses(self, point):
-        matrix = self._matrix(point)
-        chunks = self._features.first(self.horizon)
+    def losses(self, point, check=False):
+        matrix, chunks = self._matrix(point), self._chunks(check)
         return np.concatenate([self._graphs.losses(matrix, chunk).numpy() for chunk in chunks])
+
+    def _chunks(self, check=False):
+        if check:
+            return self._features.check.first(self._rounds.checked(self.horizon))
+        return self._features.first(self._rounds.kept(self.horizon))
 
     def _matrix(self, vector):
         chunk = self._features.chunks[0]

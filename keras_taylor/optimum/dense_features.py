@@ -1,7 +1,6 @@
 """What F of a dense layer depends on, collected from recorded rounds in one pass, in float64."""
 
 import copy
-import functools
 import math
 
 import numpy as np
@@ -51,20 +50,31 @@ def _collect(rounds, layer):
     """Returns a layer's `Features` of all rounds, or `None` where they are not for this way."""
     compiled = rounds.replaced_loss(wide=True)
     collect = tf.function(
-        lambda *tensors: _of_round(rounds, layer, compiled, tensors), autograph=False
+        lambda weight, tensors: _of_round(rounds, layer, compiled, weight, tensors), autograph=False
     )
-    found, size = [], 0
-    for tensors in rounds.dataset:
-        found.append(collect(*tensors))
-        if not found[-1]:
-            return None
-        size = sum(tensor.nbytes for tensor in map(np.asarray, found[-1].values()))
-        if size * len(rounds) > KEPT_BYTES:
-            return None
-    if len({len(one["before"]) for one in found}) > 1:
+    samples = [rounds.dataset, rounds.check_dataset] if rounds.is_sampled else [rounds.dataset]
+    kept = rounds.kept(len(rounds)) + rounds.checked(len(rounds))
+    found = [_of_sample(dataset, collect, KEPT_BYTES // kept) for dataset in samples]
+    if None in found or len({len(one["before"]) for some in found for one in some}) > 1:
         return None
-    make_graphs = functools.partial(DenseGraphs, rounds)
-    return Features(found, max(1, CHUNK_BYTES // size), make_graphs)
+    graphs = DenseGraphs(rounds, len(found[0][0]["before"]))
+    features = [Features(some, graphs) for some in found]
+    features[0].check = features[-1]
+    return features[0]
+
+
+def _of_sample(dataset, collect, most_bytes):
+    """Returns the features of each round of a dataset; `None` where they are not for this way."""
+    found = []
+    for weight, tensors in dataset:
+        found.append(collect(weight, tensors))
+        if not found[-1] or _bytes(found[-1]) > most_bytes:
+            return None
+    return found
+
+
+def _bytes(features):
+    return sum(np.asarray(tensor).nbytes for tensor in features.values())
 
 
 class Features:
@@ -74,17 +84,18 @@ class Features:
         by_round: A dictionary of tensors for each round, the first axis that of its examples:
             `inputs`, h with a last column of ones where the layer has a bias; `before`, z; and
             either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z is not f itself),
-            or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`.
-        length: The number of rounds that are multiplied at once, as a chunk.
-        make_graphs: Function of the number of examples in a round that returns the `DenseGraphs`.
+            or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`. Where rounds are a sample
+            also `weight`, the rounds that each example's stands for.
+        graphs: The `DenseGraphs` that the layer and its units share.
 
     Attributes:
-        graphs: The `DenseGraphs` that the layer and its units share.
+        check: The `Features` of the check sample, where rounds are a sample.
     """
 
-    def __init__(self, by_round, length, make_graphs):
-        self.length, self.batch_size = length, len(by_round[0]["before"])
-        self.graphs = make_graphs(self.batch_size)
+    def __init__(self, by_round, graphs):
+        self.graphs, self.check, self.batch_size = graphs, None, len(by_round[0]["before"])
+        # The number of rounds that are multiplied at once.
+        self.length = length = max(1, CHUNK_BYTES // _bytes(by_round[0]))
         self.chunks = [
             {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
             for some in (by_round[i : i + length] for i in range(0, len(by_round), length))
@@ -101,10 +112,11 @@ class Features:
         """Returns the features of one unit of the layer."""
         found = copy.copy(self)
         found.chunks = [chunk | dict(_unit_tensors(chunk, unit)) for chunk in self.chunks]
+        found.check = self.check if self.check in (None, self) else self.check.of_unit(unit)
         return found
 
 
-def _of_round(rounds, layer, compiled, tensors):
+def _of_round(rounds, layer, compiled, weight, tensors):
     """Returns the features of one round, and none where the layer has no such features."""
     batch, records = rounds.batch(tensors, compiled, wide=True), []
     if not is_example_wise(batch):
@@ -114,12 +126,14 @@ def _of_round(rounds, layer, compiled, tensors):
         with hooked([layer], lambda *pair: recorder(*pair, records)):
             still = expand(batch)
         flat = by_example(still.points[0])
-    if not _is_simple(batch, still, records):
+    if not _is_simple(batch, still, records) or not _is_weighable(rounds):
         return {}
     _, inputs, before = records[0]
     if layer.use_bias:
         inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1)
     found, points = {"inputs": inputs, "before": before}, still.points[0]
+    if rounds.is_sampled:
+        found["weight"] = tf.fill(tf.shape(inputs)[:1], tf.cast(weight, inputs.dtype))
     jacobian = None if before is points else tape.batch_jacobian(flat, before)
     if jacobian is not None and still.loss.is_quadratic and layer.units < flat.shape[1]:
         return found | _quadratic(batch, still, jacobian)
@@ -138,6 +152,12 @@ def _is_simple(batch, still, records):
         and math.prod(points[0].shape[1:]) <= MOST_OUTPUTS
         and still.penalty is None
     )
+
+
+def _is_weighable(rounds):
+    """Tells whether weights of examples, times a number, make the loss that number of times it."""
+    reductions = [loss.reduction for loss in rounds.loss.losses]
+    return not rounds.is_sampled or "mean_with_sample_weight" not in reductions
 
 
 def _quadratic(batch, still, jacobian):

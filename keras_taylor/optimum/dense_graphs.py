@@ -42,22 +42,31 @@ class DenseGraphs:
         by_round = {
             name: tf.reshape(tensor, tf.concat([[-1, size], tf.shape(tensor)[1:]], 0))
             for name, tensor in chunk.items()
+            if name != "weight"
         }
         signature = tf.TensorSpec((), v.dtype)
         return tf.map_fn(lambda one: self._sum(v, one), by_round, fn_output_signature=signature)
 
     def _sum(self, v, chunk):
-        """Returns the sum of the Taylor losses of the rounds of a chunk."""
-        moved = chunk["inputs"] @ v - chunk["before"]
+        """Returns the sum of the Taylor losses of the rounds of a chunk, times their weights."""
+        moved, weight = chunk["inputs"] @ v - chunk["before"], chunk.get("weight")
         if "curvature" in chunk:
             product = tf.linalg.matvec(chunk["curvature"], moved)
-            return tf.reduce_sum(chunk["loss"]) + tf.reduce_sum(
-                (chunk["linear"] + product / 2) * moved
-            )
+            by_example = tf.reduce_sum((chunk["linear"] + product / 2) * moved, 1) + chunk["loss"]
+            return tf.reduce_sum(by_example if weight is None else weight * by_example)
         if "jacobian" in chunk:
             moved = tf.linalg.matvec(chunk["jacobian"], moved)
         point = chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))
         output = self._loss.output_at(point, self._from_logits)
-        value = self._loss(chunk["y"], output, [point], chunk.get("sample_weight"))
+        value = self._loss(chunk["y"], output, [point], _product(chunk))
         rounds = tf.shape(chunk["before"])[0] // self._batch_size
         return value if self._is_sum else value * tf.cast(rounds, value.dtype)
+
+
+def _product(chunk):
+    """Returns the weights of examples times those of their rounds, `None` without either."""
+    weight, of_round = chunk.get("sample_weight"), chunk.get("weight")
+    if weight is None or of_round is None:
+        return of_round if weight is None else weight
+    more_axes = [1] * (len(weight.shape) - 1)
+    return weight * tf.reshape(tf.cast(of_round, weight.dtype), [-1, *more_axes])

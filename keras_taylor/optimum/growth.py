@@ -49,26 +49,57 @@ def log_log_slope(horizons, sums):
     return float(stats.linregress(x, y).slope), points
 
 
+class RecordedSeries:
+    """Cumulative regret of one run, of which every round was recorded.
+
+    Args:
+        regrets: For each horizon N, in rising order, the regret of each of the N rounds, `(N,)`.
+    """
+
+    def __init__(self, regrets):
+        self._regrets, self.sums = regrets, np.array([one.sum() for one in regrets])
+
+    def resampled(self, generator):
+        """Returns sums over rounds drawn in blocks of successive ones, `(RESAMPLES, horizons)`."""
+        return _resampled_sums(self._regrets, generator)
+
+
+class SampledSeries:
+    """Cumulative regret of one run, estimated from a sample of its rounds.
+
+    Args:
+        sums: The estimate at each horizon, `(horizons,)`.
+        covariance: The covariance matrix of their errors.
+    """
+
+    def __init__(self, sums, covariance):
+        self.sums, self._covariance = sums, covariance
+
+    def resampled(self, generator):
+        """Returns sums drawn from the distribution of the estimates, `(RESAMPLES, horizons)`."""
+        return generator.multivariate_normal(self.sums, self._covariance, RESAMPLES, method="eigh")
+
+
 def rate_of(horizons, series, generator):
     """Fits how fast regret grows, with an interval by bootstrap.
 
     Args:
         horizons: The numbers N of rounds, in rising order.
-        series: For each seed the regret of each of the N rounds for each horizon: lists of arrays
-            `(N,)`. With one seed, blocks of successive rounds are drawn again; with several, seeds
-            are, and cumulative regret is the mean over them.
+        series: For each seed a `RecordedSeries` or `SampledSeries` of these horizons. With one
+            seed, it is resampled itself; with several, seeds are drawn again, and cumulative regret
+            is the mean over them.
         generator: A `numpy.random.Generator`.
 
     Returns:
         The `Rate`.
     """
-    sums = np.array([[regrets.sum() for regrets in one] for one in series])
+    sums = np.array([one.sums for one in series])
     slope, points = log_log_slope(horizons, sums.mean(axis=0))
     if len(series) > 1:
         drawn = generator.integers(0, len(sums), (RESAMPLES, len(sums)))
         resampled = sums[drawn].mean(axis=1)
     else:
-        resampled = _resampled_sums(series[0], generator)
+        resampled = series[0].resampled(generator)
     slopes = np.array([log_log_slope(horizons, row)[0] for row in resampled])
     slopes = slopes[np.isfinite(slopes)]
     ends = (math.nan, math.nan)

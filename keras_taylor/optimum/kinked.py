@@ -110,8 +110,8 @@ class KinkedObjective(Objective):
     def value_and_gradient(self, point):
         return self._true.value_and_gradient(point)
 
-    def losses(self, point):
-        return self._true.losses(point)
+    def losses(self, point, check=False):
+        return self._true.losses(point, check)
 
     def minimize(self, budget, center, radii, tolerance, warm_start):
         return [self._minimum(budget, center, radius, tolerance, warm_start) for radius in radii]

@@ -6,8 +6,9 @@ import abc
 class Objective(abc.ABC):
     """`F(V) = (1/N) sum over n <= N of L_s^n(V)`, convex in one part's weights V; abstract.
 
-    Points and vectors are float64 NumPy vectors of the part's weights (see
-    `keras_taylor.weights.parts.Part`). Each method but `over_first` takes one pass over the N
+    Where rounds are a sample, the sum is over those of the fit sample, each times the rounds that
+    it stands for. Points and vectors are float64 NumPy vectors of the part's weights (see
+    `keras_taylor.weights.parts.Part`). Each method but `over_first` takes one pass over the
     rounds. An objective is immutable: `over_first` returns another one.
 
     Attributes:
@@ -24,8 +25,13 @@ class Objective(abc.ABC):
         """Returns F, in units of the loss, and its gradient at a point."""
 
     @abc.abstractmethod
-    def losses(self, point):
-        """Returns the Taylor loss of each of the N rounds at a point, `(N,)`."""
+    def losses(self, point, check=False):
+        """Returns the Taylor loss of each round at a point, `(rounds,)`.
+
+        Args:
+            point: The point.
+            check: Whether the rounds are those of the check sample instead of those of F.
+        """
 
     @abc.abstractmethod
     def minimize(self, budget, center, radii, tolerance, warm_start):

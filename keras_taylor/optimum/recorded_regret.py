@@ -1,4 +1,8 @@
-"""Linear regret over recorded rounds, where no tracker summed it while they were trained."""
+"""Linear regret over recorded rounds, where no tracker summed it while they were trained.
+
+Over a sample of rounds it is an estimate from the fit sample, on average at least the true one,
+since the norm of a sum that is right on average is on average too large.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +27,8 @@ class RecordedLinearRegret:
         first = [tf.constant(a) for a in rounds.first]
         products, gradients = 0.0, [0.0] * len(first)
         for begin, end in zip([0, *horizons], horizons, strict=False):
-            more, *terms = summed(first, tf.constant(begin, "int64"), tf.constant(end, "int64"))
+            ends = [tf.constant(rounds.kept(horizon), "int64") for horizon in (begin, end)]
+            more, *terms = summed(first, *ends)
             products = products + more.numpy()
             gradients = [g + term.numpy() for g, term in zip(gradients, terms, strict=True)]
             self._sums[end] = products, gradients
@@ -37,11 +42,12 @@ class RecordedLinearRegret:
     def _summed(self, first, begin, end):
         scopes = self._rounds.scopes
 
-        def add(sums, tensors):
+        def add(sums, round):
+            weight, tensors = round
             batch = self._rounds.batch(tensors, self._compiled, wide=True)
             still = [ops.zeros_like(weight) for weight in batch.weights]
             _, gradient = value_and_gradient(batch, still)
-            gradient = [ops.cast(g, "float64") for g in gradient]
+            gradient = [weight * ops.cast(g, "float64") for g in gradient]
             moves = [ops.cast(w, "float64") - f for w, f in zip(batch.weights, first, strict=True)]
             products = [g * move for g, move in zip(gradient, moves, strict=True)]
             return added(sums, [scopes.unit_sums(scopes.matrices(products)), *gradient])

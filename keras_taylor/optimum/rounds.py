@@ -31,7 +31,10 @@ class Rounds:
 
     Attributes:
         scopes: The `Scopes` of the trainable weights.
-        dataset: A `tf.data.Dataset` of the rounds, see `keras_taylor.Trajectory.dataset`.
+        dataset: A `tf.data.Dataset` of the rounds that are solved over: pairs of the number of
+            rounds that each stands for, float64, and its tensors as of
+            `keras_taylor.Trajectory.dataset`.
+        is_sampled: Whether these are a sample of the rounds trained.
         first: The first recorded weights `W^1`, float64 arrays.
         loss: The `keras_taylor.taylor.outputs.OutputLoss`.
         wide_model: The model in float64, by which bounds are evaluated; the model itself, with a
@@ -42,6 +45,8 @@ class Rounds:
         ValueError: if there are no rounds, or the trajectory is of another model or damaged.
     """
 
+    is_sampled = False
+
     def __init__(self, trajectory, model, loss=None):
         if not len(trajectory):
             raise ValueError(f"trajectory {trajectory.path} has no rounds")
@@ -49,31 +54,42 @@ class Rounds:
         self.trajectory, self.model = trajectory, model
         self._compiled = compiled_loss(model, loss)
         self.scopes = Scopes(model.trainable_variables)
-        self.dataset = trajectory.dataset()
-        size = sum(file.stat().st_size for file in trajectory.path.glob("*.tfrecord"))
-        if size <= CACHED_BYTES:
-            self.dataset = self.dataset.cache()
         self._remembered = None, None
         with trajectory.damage_told():
             self._read()
 
     def _read(self):
+        self.dataset, squares = self._cached(self._weighted()), []
+        self._first_batch, self._losses = None, []
         # Whole, before anybody reads a part: a cache is only valid once it was read to its end.
-        self.first, losses, squares = None, [], []
-        for tensors in self.dataset:
+        for _, tensors in self.dataset:
             weights, _, _, _, _, loss = self.trajectory.unpack(tensors)
             weights = [w.numpy().astype("float64") for w in weights]
-            if self.first is None:
+            if self._first_batch is None:
                 self.first = weights
-                self._first_batch = self.batch(tensors)
-                expanded = expand(self._first_batch)
-                self.loss, self._first_outputs = expanded.loss, expanded.outputs
-                self.from_logits = ends_in_logits(expanded.outputs)
-                self._widen(tensors, expanded)
+                self._look(tensors)
             moves = [(w - f) ** 2 for w, f in zip(weights, self.first, strict=True)]
             squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
-            losses.append(float(loss))
-        self._losses, self._squares = losses, np.asarray(squares)
+            self._losses.append(float(loss))
+        self._squares = np.asarray(squares)
+
+    def _weighted(self):
+        one = tf.constant(1.0, "float64")
+        return self.trajectory.dataset().map(lambda *tensors: (one, tensors))
+
+    def _cached(self, dataset):
+        """Returns a dataset that is kept in memory after its first reading, if it is not large."""
+        files = self.trajectory.path.glob("*.tfrecord")
+        size = sum(file.stat().st_size for file in files)
+        return dataset.cache() if size <= CACHED_BYTES else dataset
+
+    def _look(self, tensors):
+        """Finds the loss and the model in float64 on the first of the rounds."""
+        self._first_batch = self.batch(tensors)
+        expanded = expand(self._first_batch)
+        self.loss, self._first_outputs = expanded.loss, expanded.outputs
+        self.from_logits = ends_in_logits(expanded.outputs)
+        self._widen(tensors, expanded)
 
     def _widen(self, tensors, expanded):
         """Finds the model in float64, and holds it against the model on the first round."""
@@ -85,7 +101,7 @@ class Rounds:
             f"model {self.model.name!r} has no copy in float64 that computes the same (it cannot "
             "be read back from its configuration, or draws random numbers): bounds are evaluated "
             "in its own precision, with a wider allowance for rounding",
-            stacklevel=4,
+            stacklevel=6,
         )
 
     def _is_same(self, tensors, expanded):
@@ -117,6 +133,14 @@ class Rounds:
 
     def __len__(self):
         return len(self._losses)
+
+    def kept(self, horizon):
+        """Returns how many of the first rounds are solved over: here all of them."""
+        return horizon
+
+    def checked(self, horizon):
+        """Returns how many of the first rounds what is found is held against: here none."""
+        return 0
 
     def losses(self, horizon=None):
         """Returns the recorded losses of the first rounds (of all, by default)."""

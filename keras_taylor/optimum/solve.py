@@ -7,58 +7,24 @@ import keras
 import numpy as np
 
 from keras_taylor.optimum.dense import dense_objective
+from keras_taylor.optimum.estimates import Estimate
 from keras_taylor.optimum.kinked import kinked_objective
+from keras_taylor.optimum.optimum import (
+    CONVERGED,
+    INTERRUPTED,
+    NOT_FINITE,
+    OUT_OF_PASSES,
+    STALLED,
+    Optimum,
+)
 from keras_taylor.optimum.passes import Budget
-from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.arguments import check_passes, check_positive, check_radii
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
-CONVERGED, OUT_OF_PASSES, INTERRUPTED = "converged", "out of passes", "interrupted"
-STALLED, NOT_FINITE = "stalled by rounding", "not finite"
 # The allowance for rounding in units of the last place: a thousand times what was seen.
 OPERATIONS = 2**12
-
-
-@dataclasses.dataclass(frozen=True)
-class Optimum:
-    """The Taylor optimum of one part of the weights over recorded rounds, from `taylor_optimum`.
-
-    Values are averages over the rounds, in units of the loss.
-
-    Args:
-        part: `"network"`, `"layer:<key>"` or `"unit:<key>/<number>"`.
-        value: `F` at the comparator plus an allowance for rounding: an upper bound of the optimum.
-        lower_bound: A lower bound of the optimum.
-        radius: R of the ball of comparators about `W^1`.
-        comparator: The comparator, arrays like the weights; outside of the part those of `W^1`.
-        passes: Passes over the rounds that the solve took, for all radii of a list together.
-        converged: Whether the gap, without the allowance for rounding, is at most the tolerance
-            times the value's size.
-        reason: Why the solve ended: `"converged"`, `"out of passes"`, `"interrupted"`,
-            `"stalled by rounding"`, or `"not finite"`, where the Taylor losses are.
-        average_loss: The average loss of the rounds.
-    """
-
-    part: str
-    value: float
-    lower_bound: float
-    radius: float
-    comparator: list
-    passes: int
-    converged: bool
-    reason: str
-    average_loss: float
-
-    @property
-    def gap(self):
-        """The distance of the bounds: the optimum lies between `value - gap` and `value`."""
-        return self.value - self.lower_bound
-
-    @property
-    def average_regret(self):
-        """The bounds of average Taylor regret, average loss - optimum."""
-        return self.average_loss - self.value, self.average_loss - self.lower_bound
 
 
 def taylor_optimum(
@@ -133,7 +99,7 @@ def taylor_optimum(
     radii = list(radius) if several else [radius]
     check_radii(radii)
     check_passes(max_passes)
-    rounds = Rounds(trajectory, model, loss)
+    rounds = rounds_of(trajectory, model, loss)
     names, solved = part_names(rounds.scopes, scope), []
     warm_start = warm_start and warm_start.comparator
     for name in names:
@@ -155,15 +121,16 @@ class Solver:
     Args:
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
         name: The part, as `scope` of `taylor_optimum`.
+        objective: The part's `keras_taylor.optimum.objective.Objective`, if it is known.
 
     Attributes:
         objective: The `keras_taylor.optimum.objective.Objective`.
         interrupted: Whether the user interrupted the latest solve.
     """
 
-    def __init__(self, rounds, name):
+    def __init__(self, rounds, name, objective=None):
         self.part, self.rounds, self.interrupted = Part(rounds.scopes, name), rounds, False
-        self.objective = objective_of(rounds, self.part)
+        self.objective = objective or objective_of(rounds, self.part)
 
     def solve(self, radii, tolerance, max_passes=None, warm_start=None, verbose=0, horizon=None):
         """Returns an `Optimum` for each radius.
@@ -198,19 +165,54 @@ class Solver:
         rounds = horizon or len(self.rounds)
         # The error of a sum over rounds, of which each loss may have that of many operations.
         share = (OPERATIONS + rounds) * self.rounds.unit_roundoff
-        reason = _reason(interval, tolerance, budget)
-        interval = interval.rounded(share, abs(self.rounds.average_loss(horizon)))
+        reason, average = _reason(interval, tolerance, budget), self.rounds.average_loss(horizon)
+        rounded = interval.rounded(share, abs(average))
+        value, lower = Estimate(rounded.value), Estimate(rounded.lower_bound)
+        if self.rounds.is_sampled and math.isfinite(interval.value):
+            room = rounded.value - interval.value
+            value, lower = self._estimates(rounded, horizon)
+            value = dataclasses.replace(value, value=value.value + room)
         return Optimum(
             part=self.part.name,
-            value=float(interval.value),
-            lower_bound=float(interval.lower_bound),
+            value=float(value.value),
+            lower_bound=float(lower.value),
+            value_error=value.error,
+            lower_error=lower.error,
+            freedoms=(lower.freedom, value.freedom),
             radius=float(radius),
             comparator=self.part.arrays(interval.point, self.rounds.first),
             passes=budget.taken,
             converged=reason == CONVERGED,
             reason=reason,
-            average_loss=self.rounds.average_loss(horizon),
+            average_loss=average,
         )
+
+    def _estimates(self, interval, horizon):
+        """Returns value and lower bound over all rounds trained, from the two samples."""
+        rounds, horizon = self.rounds, horizon or len(self.rounds)
+        fit, check = (self._sampled_regrets(interval.point, horizon, one) for one in (False, True))
+        losses, average = rounds.losses(horizon), rounds.average_loss(horizon)
+        design = rounds.design(horizon)
+        return design.bounds(average, interval.lower_bound, losses, fit, check)
+
+    def _sampled_regrets(self, point, horizon, check):
+        objective = self.objective.over_first(horizon)
+        return self.rounds.losses(horizon, check) - objective.losses(point, check)
+
+    def regrets(self, optimum, horizon):
+        """Returns the regret of rounds up to a horizon against the comparator of an `Optimum`.
+
+        Returns:
+            `(horizon,)`; where rounds are a sample `(rounds,)`, those of the check sample. NaN
+            where the solve had no pass to evaluate.
+        """
+        count = self.rounds.checked(horizon) if self.rounds.is_sampled else horizon
+        if not math.isfinite(optimum.value):
+            return np.full(count, math.nan)
+        point = self.part.vector(optimum.comparator)
+        if self.rounds.is_sampled:
+            return self._sampled_regrets(point, horizon, check=True)
+        return self.rounds.losses(horizon) - self.objective.over_first(horizon).losses(point)
 
 
 def objective_of(rounds, part):

@@ -42,7 +42,10 @@ class StreamedObjective(SmoothObjective):
             wide: tf.function(functools.partial(self._summed_curvature, wide), autograph=False)
             for wide in (False, True)
         }
-        self._losses = tf.function(self._losses_by_round, autograph=False)
+        self._losses = {
+            check: tf.function(functools.partial(self._losses_by_round, check), autograph=False)
+            for check in (False, True)
+        }
         self._factors = tf.function(self._summed_factors, autograph=False)
         # The preconditioner and the horizon it was made for, shared by all horizons.
         self._prepared = {}
@@ -84,11 +87,18 @@ class StreamedObjective(SmoothObjective):
         curvature = self._curvature[self._is_precise]
         return self._mean(curvature(self._tensors(point), vector, self._most()))
 
-    def losses(self, point):
-        return self._losses(self._tensors(point), self._most()).numpy()
+    def losses(self, point, check=False):
+        return self._losses[check](self._tensors(point), self._most(check)).numpy()
 
-    def _most(self):
-        return tf.constant(self.horizon, "int64")
+    def _most(self, check=False):
+        kept = self._rounds.checked if check else self._rounds.kept
+        return tf.constant(kept(self.horizon), "int64")
+
+    def _weigh(self, weight, terms):
+        """Returns what one round adds to sums: terms times the rounds that it stands for."""
+        if not self._rounds.is_sampled:
+            return terms
+        return [None if term is None else weight * ops.cast(term, "float64") for term in terms]
 
     def _tensors(self, point):
         return [tf.constant(a) for a in self.part.arrays(point, self._rounds.first)]
@@ -104,44 +114,49 @@ class StreamedObjective(SmoothObjective):
         return self._rounds.batch(tensors, self._compiled[wide], wide)
 
     def _summed_value(self, v, most):
-        def add(sums, tensors):
+        def add(sums, round):
+            weight, tensors = round
             batch = self._batch(tensors, wide=True)
             value, gradient = value_and_gradient(batch, self._direction(batch, v))
-            return added(sums, [value, *gradient])
+            return added(sums, self._weigh(weight, [value, *gradient]))
 
         start = (tf.constant(0.0, "float64"), *zeros(v))
         value, *gradient = self._rounds.dataset.take(most).reduce(start, add)
         return value, gradient
 
     def _summed_curvature(self, wide, v, p, most):
-        def add(sums, tensors):
+        def add(sums, round):
+            weight, tensors = round
             batch = self._batch(tensors, wide)
             vector = [ops.cast(a, w.dtype) for a, w in zip(p, batch.weights, strict=True)]
             direction = self._direction(batch, v)
-            return added(sums, curvature_product(batch, direction, self.part.cut(vector)))
+            product = curvature_product(batch, direction, self.part.cut(vector))
+            return added(sums, self._weigh(weight, product))
 
         return self._rounds.dataset.take(most).reduce(zeros(v), add)
 
     def _summed_factors(self, most):
         def add(sums, numbered):
-            number, tensors = numbered
+            number, (weight, tensors) = numbered
             sample = curvature_sample(self._batch(tensors, wide=False), number)
-            return added(sums, _known(preconditioner.products(self.part, sample)))
+            found = _known(preconditioner.products(self.part, sample))
+            return added(sums, self._weigh(weight, found))
 
         blank = preconditioner.products(self.part, list(map(tf.zeros, self.part.scopes.shapes)))
         start = tuple(_known(blank))
         sums = iter(self._rounds.dataset.take(most).enumerate().reduce(start, add))
         return [[None if one is None else next(sums) for one in three] for three in blank]
 
-    def _losses_by_round(self, v, most):
+    def _losses_by_round(self, check, v, most):
         def put(losses, numbered):
-            number, tensors = numbered
+            number, (_, tensors) = numbered
             batch = self._batch(tensors, wide=True)
             expanded = expand(batch, [self._direction(batch, v)])
             value = ops.cast(loss_at(batch, expanded, 0), "float64")
             return tf.tensor_scatter_nd_update(losses, [[number]], [value])
 
-        numbered = self._rounds.dataset.take(most).enumerate()
+        dataset = self._rounds.check_dataset if check else self._rounds.dataset
+        numbered = dataset.take(most).enumerate()
         return numbered.reduce(tf.zeros(most, "float64"), put)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from keras_taylor.trajectory.replacing import write_arrays
 
 CHECKPOINT = "checkpoint.npz"
+# How names of sums in the file begin.
+SUM = "sum_"
 
 
 class Checkpoint:
@@ -19,20 +21,23 @@ class Checkpoint:
 
     Attributes:
         shards: The number of rounds in each shard that was complete when the state was saved.
+        sums: What `keras_taylor.trajectory.run_sums.RunSums.state` gave then; else empty.
     """
 
     def __init__(self, model, path):
-        self._model, self._file, self.shards = model, path / CHECKPOINT, []
+        self._model, self._file, self.shards, self.sums = model, path / CHECKPOINT, [], {}
 
-    def save(self, number, shards):
+    def save(self, number, shards, sums=None):
         """Saves the state before a round.
 
         Args:
             number: The number of the round.
             shards: The number of rounds in each shard that is complete.
+            sums: Arrays by name, which `sums` gives back.
         """
         head = json.dumps({"number": number, "shards": shards})
-        write_arrays(self._file, [v.numpy() for v in self._variables()], head=head)
+        named = {f"{SUM}{name}": array for name, array in (sums or {}).items()}
+        write_arrays(self._file, [v.numpy() for v in self._variables()], head=head, **named)
 
     def restore(self):
         """Gives the model the saved state; returns the number of the round that comes next.
@@ -44,7 +49,10 @@ class Checkpoint:
         try:
             with np.load(self._file) as saved:
                 head = json.loads(str(saved["head"]))
-                arrays = [saved[f"arr_{index}"] for index in range(len(saved.files) - 1)]
+                names = [name for name in saved.files if name.startswith(SUM)]
+                sums = {name.removeprefix(SUM): saved[name] for name in names}
+                count = len(saved.files) - len(names) - 1
+                arrays = [saved[f"arr_{index}"] for index in range(count)]
         except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
             raise ValueError(
                 f"{self._file} cannot be read, so the recording cannot go on: {error}"
@@ -58,7 +66,7 @@ class Checkpoint:
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        self.shards = head["shards"]
+        self.shards, self.sums = head["shards"], sums
         return head["number"]
 
     def _variables(self):

@@ -3,17 +3,13 @@
 import pathlib
 
 import keras
-import numpy as np
 
-from keras_taylor import backend
-from keras_taylor.taylor.batch import batch_of, expand, loss_at
-from keras_taylor.trajectory import replacing, storage
-from keras_taylor.trajectory.checkpoints import CHECKPOINT, Checkpoint
-from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory, weight_table
-from keras_taylor.trajectory.weight_formats import FIRST, FORMATS, WeightFormat
-from keras_taylor.version import __version__
-
-REPLAY_TOLERANCE = 1e-3
+from keras_taylor.trajectory import replacing
+from keras_taylor.trajectory.checkpoints import CHECKPOINT
+from keras_taylor.trajectory.recorder import Recorder
+from keras_taylor.trajectory.selection import Selection
+from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory
+from keras_taylor.trajectory.weight_formats import FIRST, FORMATS
 
 
 def record(
@@ -23,6 +19,8 @@ def record(
     steps,
     start=0,
     every=1,
+    sample=None,
+    examples=None,
     keep="exact",
     resume=False,
     callbacks=(),
@@ -43,13 +41,21 @@ def record(
         steps: The number of rounds to train.
         start: The number of rounds to train before the first round is kept: a burn-in.
         every: Of `every` rounds after the burn-in, the first is kept: 1 keeps all.
+        sample: The number of rounds to keep as a random sample of all those after the burn-in, for
+            runs of which not every round can be kept; `None` keeps all. It is stratified: every
+            octave of the run has the same share, and about half of the rounds are to solve over,
+            the others to hold what was found against (see `keras_taylor.trajectory.sampling`).
+            The average loss and the distance travelled are still those of all rounds.
+        examples: The number of examples to keep of each round, drawn at random, for models that
+            treat each example by itself; `None` keeps the batch. Optima are then estimates too.
         keep: The format in which weights are stored: `"exact"` in their own dtype, `"float32"`, or
             `"bfloat16"`, the displacement from the first round kept in two bytes a weight.
             `Trajectory.weight_error` has the error.
         resume: Whether to go on with a recording that stopped early, or to make one longer. The
             last checkpoint gives the state of model and optimizer, and the batches before it are
             skipped, so the dataset has to be the same. There is a checkpoint every 64 kept rounds
-            and at the end.
+            and at the end. A sample goes on as it was drawn, by the seed in its manifest, which is
+            that of `keras.utils.set_random_seed` or a new one; it cannot be made longer.
         callbacks: Keras callbacks. Their batch methods are called in each round, and training
             ends when one sets `model.stop_training`.
         verbose: 0 for no progress bar.
@@ -58,11 +64,13 @@ def record(
         The `keras_taylor.Trajectory` at `path`.
 
     Raises:
-        ValueError: if no round would be kept, the format is unknown, the directory is not empty or
-            holds another recording, the model is not compiled, the weights are not finite at the
-            first round kept, the dataset ends early, a callback ends training before a round is
-            kept, or a replay of the first round kept does not give its loss. What was recorded
-            before stays valid.
+        ValueError: if no round would be kept, `sample` or `examples` is not positive, too small
+            for two samples or given beside `every`, examples do not stand for their batch (a model
+            that treats them together, a loss that is a sum), the format is unknown, the directory
+            is not empty or holds another recording, the model is not compiled, the weights are not
+            finite at the first round kept, the dataset ends early, a callback ends training before
+            a round is kept, or a replay of the first round kept does not give its loss. What was
+            recorded before stays valid.
         OSError: if the disk is full. What was recorded before stays valid.
 
     Example:
@@ -76,13 +84,17 @@ def record(
     >>> [round.number for round in trajectory]
     [3, 4, 5, 6]
     """
-    _check_arguments(model, steps, start, every, keep)
+    selection = Selection.of(steps, start, every, sample, examples)
+    _check_arguments(model, keep)
     path = pathlib.Path(path)
-    recorder = _Recorder(model, path, start, every, WeightFormat(keep))
+    recorder = Recorder(model, path, selection, keep)
     done = recorder.resume() if resume and (path / MANIFEST).exists() else 0
     if not done:
         _check_new(path, resume)
     path.mkdir(parents=True, exist_ok=True)
+    if not model.optimizer.built:
+        # Or it would be built in the first step, which is then traced twice.
+        model.optimizer.build(model.trainable_variables)
     bar = keras.utils.Progbar(steps, verbose=bool(verbose), unit_name="round")
     batches = iter(dataset)
     for _ in range(min(done, steps)):
@@ -92,16 +104,12 @@ def record(
     finally:
         recorder.close()
     if not (path / MANIFEST).exists():
-        raise ValueError(f"a callback ended training before round {start + 1}, the first to keep")
+        number = selection.number(0)
+        raise ValueError(f"a callback ended training before round {number}, the first to keep")
     return Trajectory(path)
 
 
-def _check_arguments(model, steps, start, every, format_name):
-    if not 0 <= start < steps or every < 1:
-        raise ValueError(
-            f"start={start}, steps={steps}, every={every} keep no round: expected "
-            "0 <= start < steps and every >= 1"
-        )
+def _check_arguments(model, format_name):
     if format_name not in FORMATS:
         raise ValueError(f"unknown keep={format_name!r}: expected one of {', '.join(FORMATS)}")
     if not model.compiled:
@@ -148,136 +156,5 @@ def _train_round(model, number, batch, recorder):
     kept = recorder.before(number, x, y, sample_weight)
     model.reset_metrics()
     logs = model.train_on_batch(x, y, sample_weight, return_dict=True)
-    if kept:
-        recorder.after(kept, float(logs["loss"]))
+    recorder.after(number, kept, float(logs["loss"]))
     return logs
-
-
-class _Recorder:
-    """Keeps the rounds of one training.
-
-    Args:
-        model: The model that is trained.
-        path: The directory.
-        burn_in: The number of rounds before the first round kept.
-        every: The distance between the rounds kept.
-        weight_format: A `WeightFormat`.
-    """
-
-    def __init__(self, model, path, burn_in, every, weight_format):
-        self._model, self._path, self._first, self._every = model, path, burn_in + 1, every
-        self._format, self._checkpoint = weight_format, Checkpoint(model, path)
-        self._writer = None
-
-    def resume(self):
-        """Goes back to the last checkpoint; returns the number of rounds trained before it."""
-        trajectory = Trajectory(self._path)
-        trajectory.check_model(self._model)
-        held = {name: trajectory.manifest[name] for name in ("first", "every", "keep")}
-        asked = {"first": self._first, "every": self._every, "keep": self._format.name}
-        if held != asked:
-            raise ValueError(f"{self._path} holds a recording with {held}, asked for {asked}")
-        number = self._checkpoint.restore()
-        self._format.load(self._path)
-        self._writer = storage.Writer(self._path, trajectory.layout, self._checkpoint.shards)
-        self._writer.notes = {"weight_error": trajectory.weight_error}
-        return number - 1
-
-    def before(self, number, x, y, sample_weight):
-        """Returns the fields of a round that are known before its update; `None` to skip it."""
-        if number < self._first or (number - self._first) % self._every:
-            return None
-        if self._writer is None or self._writer.is_between_shards:
-            self._checkpoint.save(number, self._writer.shards if self._writer else [])
-        return {
-            "weights": [v.numpy() for v in self._model.trainable_variables],
-            "non_trainable_weights": [v.numpy() for v in self._model.non_trainable_variables],
-            "x": _arrays(x),
-            "y": _arrays(y),
-            "sample_weight": _arrays(sample_weight),
-        }
-
-    def after(self, kept, loss):
-        """Writes a round when its loss is known."""
-        kept = kept | {"loss": np.float64(loss)}
-        if self._writer is None:
-            self._begin(kept)
-        kept["weights"] = self._format.encode(kept["weights"])
-        self._writer.notes = {"weight_error": self._format.error}
-        self._writer.append(kept)
-
-    def checkpoint(self, number):
-        """Saves the state before a round, if any round was kept."""
-        if self._writer is not None:
-            self._checkpoint.save(number, self._writer.finished_shards())
-
-    def close(self):
-        """Closes the last shard."""
-        if self._writer is not None:
-            self._writer.close()
-
-    def _begin(self, kept):
-        if not all(np.isfinite(weight).all() for weight in kept["weights"]):
-            raise ValueError(
-                f"the weights are not finite at round {self._first}, the first to keep: "
-                "training has diverged. Lower the learning rate, or begin to record earlier"
-            )
-        _check_replay(self._model, kept)
-        self._format.begin(kept["weights"])
-        encoded = kept | {"weights": self._format.encode(kept["weights"])}
-        layout = storage.Layout.of(encoded)
-        manifest = {
-            "model": _config(self._model),
-            "loss": _loss_config(self._model),
-            "weights": weight_table(self._model),
-            "layout": layout.description,
-            "first": self._first,
-            "every": self._every,
-            "keep": self._format.name,
-            "seed": backend.global_seed(),
-            "versions": {"keras": keras.version(), "keras_taylor": __version__},
-        }
-        self._format.save(self._path)
-        replacing.write_json(self._path / MANIFEST, manifest)
-        self._writer = storage.Writer(self._path, layout)
-
-
-def _check_replay(model, kept):
-    batch = batch_of(
-        model,
-        kept["x"],
-        kept["y"],
-        kept["sample_weight"],
-        weights=[keras.ops.convert_to_tensor(w) for w in kept["weights"]],
-        state=[keras.ops.convert_to_tensor(w) for w in kept["non_trainable_weights"]],
-    )
-    still = [keras.ops.zeros_like(weight) for weight in batch.weights]
-    replayed = float(loss_at(batch, expand(batch, [still]), 0))
-    # If training has diverged, both losses are NaN.
-    if not np.isclose(
-        replayed, kept["loss"], REPLAY_TOLERANCE, REPLAY_TOLERANCE / 1000, equal_nan=True
-    ):
-        raise ValueError(
-            f"replaying the first round gives a loss of {replayed}, training had {kept['loss']}: "
-            "the model's forward pass is not a function of its weights, its state and the batch"
-        )
-
-
-def _config(model):
-    try:
-        return keras.saving.serialize_keras_object(model)
-    except NotImplementedError:
-        return None
-
-
-def _loss_config(model):
-    try:
-        return keras.saving.serialize_keras_object(model.loss)
-    except (NotImplementedError, TypeError, ValueError):
-        return repr(model.loss)
-
-
-def _arrays(structure):
-    if structure is None:
-        return None
-    return keras.tree.map_structure(np.asarray, structure)

@@ -8,7 +8,9 @@ import pathlib
 import tensorflow as tf
 
 from keras_taylor.trajectory import storage
-from keras_taylor.trajectory.weight_formats import WeightFormat
+from keras_taylor.trajectory.run_sums import SumsOfStrata
+from keras_taylor.trajectory.selection import Selection
+from keras_taylor.trajectory.weight_formats import WeightFormat, first_weights
 
 MANIFEST = "manifest.json"
 
@@ -26,7 +28,11 @@ class Round:
         y: The targets of the batch, `(examples, ...)`, in the structure of the outputs.
         sample_weight: The sample weights of the batch, `(examples,)`, or `None`.
         loss: `l^n`, the training loss: a mean over the batch as Keras computes it, with sample
-            weights and penalties.
+            weights and penalties; of the whole batch, also where only some examples are kept.
+        weight: The number of rounds that this one stands for within its sample; 1 where every
+            round is kept, and where all of a stratum is, whose rounds are in both samples.
+        is_check: Whether the round is only of the sample that optima are held against, and not of
+            that which they are solved over.
 
     Example:
 
@@ -43,6 +49,8 @@ class Round:
     y: object
     sample_weight: object
     loss: float
+    weight: float = 1.0
+    is_check: bool = False
 
 
 class Trajectory:
@@ -57,6 +65,7 @@ class Trajectory:
     Attributes:
         path: The directory, a `pathlib.Path`.
         manifest: What is known of all rounds: model, loss, layout, shapes of weights, versions.
+        selection: The `keras_taylor.trajectory.selection.Selection` of rounds and examples.
 
     Raises:
         FileNotFoundError: if the directory holds no trajectory.
@@ -88,8 +97,24 @@ class Trajectory:
         self.layout = storage.Layout(self.manifest["layout"])
         self._progress = _progress(self.path / storage.PROGRESS)
         self._shards = self._progress["shards"]
+        self.selection = Selection.from_manifest(self.manifest)
         self._format = WeightFormat(self.manifest["keep"])
         self._format.load(self.path)
+
+    @property
+    def is_sampled(self):
+        """Whether the rounds, or the examples of each, are a random sample of those trained."""
+        return self.selection.is_sampled
+
+    @property
+    def first_weights(self):
+        """`W^1`, the weights before the first round after the burn-in, arrays."""
+        return first_weights(self.path) if self.is_sampled else next(iter(self)).weights
+
+    @property
+    def sums(self):
+        """The `keras_taylor.trajectory.run_sums.SumsOfStrata` of a sampled run."""
+        return SumsOfStrata(self.path)
 
     @property
     def model_config(self):
@@ -111,12 +136,10 @@ class Trajectory:
         return sum(self._shards)
 
     def __iter__(self):
-        number = self.manifest["first"]
         with self.damage_told():
-            for tensors in self.dataset():
+            for place, tensors in enumerate(self.dataset()):
                 arrays = [tensor.numpy() for tensor in tensors]
-                yield self._round(number, self._unflattened(arrays))
-                number += self.manifest["every"]
+                yield self._round(self.selection.number(place), self._unflattened(arrays))
 
     @contextlib.contextmanager
     def damage_told(self):
@@ -159,7 +182,12 @@ class Trajectory:
         return fields | {"weights": self._format.decode(fields["weights"])}
 
     def _round(self, number, fields):
-        return Round(number, **fields | {"loss": float(fields["loss"])})
+        weight, is_check = 1.0, False
+        if self.is_sampled:
+            stratum, place = self.selection.by_number[number], number - self.selection.burn_in
+            weight, is_check = stratum.weight(place), place not in stratum.fit
+        fields = fields | {"loss": float(fields["loss"])}
+        return Round(number, **fields, weight=weight, is_check=is_check)
 
 
 def _progress(file):

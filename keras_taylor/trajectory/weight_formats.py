@@ -9,6 +9,12 @@ FORMATS = ("exact", "float32", "bfloat16")
 FIRST = "first.npz"
 
 
+def first_weights(path):
+    """Returns `W^1`, arrays, from the directory that it was written into."""
+    with np.load(path / FIRST) as saved:
+        return [saved[f"arr_{index}"] for index in range(len(saved.files))]
+
+
 class WeightFormat:
     """Encodes the weights of rounds for the disk and decodes them.
 
@@ -37,19 +43,18 @@ class WeightFormat:
         self._first_weights = None
 
     def begin(self, weights):
-        """Takes the weights of the first round kept as `W^1`."""
+        """Takes `W^1`, the weights of the first round, from which displacements are counted."""
         self._first_weights = [np.array(weight) for weight in weights]
 
-    def save(self, path):
-        """Writes `W^1` into a directory, if the format needs it for decoding."""
-        if self.name != "exact":
+    def save(self, path, always=False):
+        """Writes `W^1` into a directory, if the format needs it for decoding, or always."""
+        if always or self.name != "exact":
             write_arrays(path / FIRST, self._first_weights)
 
     def load(self, path):
         """Reads what `save` wrote."""
         if self.name != "exact":
-            with np.load(path / FIRST) as saved:
-                self._first_weights = [saved[f"arr_{index}"] for index in range(len(saved.files))]
+            self._first_weights = first_weights(path)
 
     def encode(self, weights):
         """Returns the arrays to store for the weights of a round."""

@@ -16,6 +16,12 @@ def check_positive(name, value):
         raise ValueError(f"{name} must be a positive number, received {value!r}")
 
 
+def check_level(level):
+    """Raises a ValueError unless a probability is a number between 0 and 1."""
+    if not isinstance(level, numbers.Real) or isinstance(level, bool) or not 0 < level < 1:
+        raise ValueError(f"level must be a number between 0 and 1, received {level!r}")
+
+
 def check_radius(radius, names=()):
     """Raises a ValueError unless a radius is a positive number, `None` or one of some names."""
     is_name = isinstance(radius, str) and radius in names
