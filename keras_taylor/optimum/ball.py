@@ -118,7 +118,7 @@ def _descended(passes, center, radius, tolerance, is_quadratic, point):
         value, gradient = passes.value_and_gradient(best.point)
         if not np.isfinite(value):
             return Interval(best.point, value, -np.inf)
-        best = _certified(best.point, value, gradient, center, radius)
+        best = certified(best.point, value, gradient, center, radius)
         while not best.reached(tolerance) and budget.has_left(1):
             budget.best = best
             model = QuadraticModel(passes, center, best.point, best.value, gradient)
@@ -145,7 +145,7 @@ def inside(point, center, radius):
     return point if length <= radius else center + offset * (radius / length)
 
 
-def _certified(point, value, gradient, center, radius):
+def certified(point, value, gradient, center, radius):
     """Returns the interval that a point, F and its gradient there prove."""
     along, across = gradient @ (point - center), radius * np.linalg.norm(gradient)
     is_finite = np.isfinite(value) and np.isfinite(along + across)
@@ -164,7 +164,7 @@ def _searched(passes, best, point, center, radius):
             value, gradient = passes.value_and_gradient(tried)
         except OutOfPassesError:
             break
-        found = _certified(tried, value, gradient, center, radius)
+        found = certified(tried, value, gradient, center, radius)
         lower, scale = max(lower, found.lower_bound), max(scale, found.scale)
         if value < best.value:
             return Interval(tried, value, lower, scale), gradient

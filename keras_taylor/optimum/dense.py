@@ -37,10 +37,13 @@ def dense_objective(rounds, part):
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
         part: The `keras_taylor.weights.parts.Part`.
     """
-    if part.layer is None:
-        return None
-    features = rounds.remember(part.layer, lambda: _checked_features(rounds, part.layer))
+    features = None if part.layer is None else features_of(rounds, part.layer)
     return None if features is None else DenseObjective(rounds, part, features)
+
+
+def features_of(rounds, layer):
+    """Returns the checked `Features` of the layer of a key, or `None` where it has none."""
+    return rounds.remember(layer, "features", lambda: _checked_features(rounds, layer))
 
 
 def _checked_features(rounds, key):

@@ -5,6 +5,10 @@ import functools
 import tensorflow as tf
 
 from keras_taylor.taylor.outputs import OutputLoss
+from keras_taylor.taylor.unit_losses import by_example
+
+# How far the loss may be from a sum of losses of single outputs, relative to its change of slope.
+APART = 1e-9
 
 
 class DenseGraphs:
@@ -24,6 +28,7 @@ class DenseGraphs:
         self.value = traced(self._chunk_value)
         self.curvature_product = traced(self._chunk_curvature)
         self.losses = traced(self._chunk_losses)
+        self._slopes = traced(self._chunk_slopes)
 
     def _chunk_value(self, v, chunk):
         with tf.GradientTape() as tape:
@@ -47,6 +52,53 @@ class DenseGraphs:
         signature = tf.TensorSpec((), v.dtype)
         return tf.map_fn(lambda one: self._sum(v, one), by_round, fn_output_signature=signature)
 
+    def unit_expansions(self, chunk):
+        """Returns what the loss is to second order in each unit's pre-activation, by example.
+
+        Returns:
+            The arguments of `keras_taylor.optimum.gram.UnitExpansions` for a chunk, a dictionary of
+            arrays; `None` where an output's share of the loss depends on the other outputs.
+        """
+        weight = chunk.get("weight", tf.ones_like(chunk["before"][:, 0]))
+        found = {"inputs": chunk["inputs"], "before": chunk["before"]}
+        found |= {"losses": self._own_losses(chunk), "weights": weight[:: self._batch_size]}
+        if "curvature" in chunk:
+            found["linear"] = chunk["linear"]
+            found["curvature"] = tf.linalg.diag_part(chunk["curvature"])
+        else:
+            linear, curvature, is_apart = self._of_outputs(chunk)
+            if not is_apart:
+                return None
+            jacobian = chunk.get("jacobian")
+            if jacobian is not None:
+                linear = tf.einsum("epu,ep->eu", jacobian, linear)
+                curvature = tf.einsum("epu,epu,ep->eu", jacobian, jacobian, curvature)
+            found |= {"linear": linear, "curvature": curvature}
+        return {name: tensor.numpy().astype("float64") for name, tensor in found.items()}
+
+    def _own_losses(self, chunk):
+        """Returns the loss of each round of a chunk at the round's own weights."""
+        inputs, before = chunk["inputs"], tf.zeros_like(chunk["before"])
+        still = tf.zeros((inputs.shape[1], before.shape[1]), inputs.dtype)
+        return self.losses(still, chunk | {"before": before})
+
+    def _of_outputs(self, chunk):
+        """Returns slope and curvature of the loss in each output, and whether these say it all."""
+        chunk = {name: tensor for name, tensor in chunk.items() if name != "weight"}
+        points = chunk["points"]
+        move = tf.random.stateless_normal(tf.shape(points), (0, 1), dtype=points.dtype)
+        slope, one, other = (self._slopes(points + step, chunk) for step in (0 * move, 1, move))
+        curvature, moved = one - slope, other - slope
+        error = tf.norm(moved - curvature * move)
+        is_apart = bool(error <= APART * tf.norm(moved))
+        return by_example(slope), by_example(curvature), is_apart
+
+    def _chunk_slopes(self, points, chunk):
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            value = self._at_points(points, chunk)
+        return tape.gradient(value, points)
+
     def _sum(self, v, chunk):
         """Returns the sum of the Taylor losses of the rounds of a chunk, times their weights."""
         moved, weight = chunk["inputs"] @ v - chunk["before"], chunk.get("weight")
@@ -57,6 +109,9 @@ class DenseGraphs:
         if "jacobian" in chunk:
             moved = tf.linalg.matvec(chunk["jacobian"], moved)
         point = chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))
+        return self._at_points(point, chunk)
+
+    def _at_points(self, point, chunk):
         output = self._loss.output_at(point, self._from_logits)
         value = self._loss(chunk["y"], output, [point], _product(chunk))
         rounds = tf.shape(chunk["before"])[0] // self._batch_size

@@ -54,7 +54,7 @@ class Rounds:
         self.trajectory, self.model = trajectory, model
         self._compiled = compiled_loss(model, loss)
         self.scopes = Scopes(model.trainable_variables)
-        self._remembered = None, None
+        self._remembered = None, {}
         with trajectory.damage_told():
             self._read()
 
@@ -168,12 +168,20 @@ class Rounds:
         with floatx(WIDE) if is_wide else contextlib.nullcontext():
             return self.loss.replaced(wrapped, self._first_batch.y, self._first_outputs).compiled
 
-    def remember(self, key, make):
-        """Returns `make()`, made once for the latest key: what is large and asked for in a row."""
-        if self._remembered[0] != key:
-            self._remembered = None, None
-            self._remembered = key, make()
-        return self._remembered[1]
+    def remember(self, layer, kind, make):
+        """Returns `make()`, made once for the latest layer: what is large and asked for in a row.
+
+        Args:
+            layer: The key of the layer.
+            kind: A name for what is made.
+            make: Function without arguments.
+        """
+        if self._remembered[0] != layer:
+            self._remembered = layer, {}
+        made = self._remembered[1]
+        if kind not in made:
+            made[kind] = make()
+        return made[kind]
 
     def batch(self, tensors, compiled=None, wide=False):
         """Returns the `Batch` of a round, in a graph.

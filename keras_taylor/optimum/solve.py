@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_taylor.optimum.dense import dense_objective
 from keras_taylor.optimum.estimates import Estimate
+from keras_taylor.optimum.gram import gram_objective
 from keras_taylor.optimum.kinked import kinked_objective
 from keras_taylor.optimum.optimum import (
     CONVERGED,
@@ -60,8 +61,9 @@ def taylor_optimum(
         model: A model like the one that was recorded, compiled; its weights do not matter.
         scope: `"network"`, `"layers"`, `"units"`, or one part: `"layer:<key>"`,
             `"unit:<key>/<number>"`. A layer's key is its variables' path without the last part.
-        radius: R, or `None` for the largest distance `||W^n - W^1||` that the part travelled, or a
-            list of these. Where the loss is quadratic, one solve answers all radii.
+        radius: R, or `None` for the largest distance `||W^n - W^1||` that the part travelled (0 for
+            a dead unit, whose only comparator is then `W^1`), or a list of these. Where the loss is
+            quadratic, one solve answers all radii.
         tolerance: The gap to reach, relative to the value.
         max_passes: The most passes over the rounds for each part; `None` for no limit.
         loss: A Keras loss; `None` for the compiled one. It has to be the one trained with.
@@ -76,7 +78,7 @@ def taylor_optimum(
     Raises:
         ValueError: if radius or tolerance is not positive, `max_passes` is not a positive integer,
             there are no rounds, the trajectory is damaged or of another model, the scope is
-            unknown, or a part did not move and no radius was given.
+            unknown, or the one part asked for did not move and no radius was given.
 
     Example:
 
@@ -104,7 +106,7 @@ def taylor_optimum(
     warm_start = warm_start and warm_start.comparator
     for name in names:
         solver = Solver(rounds, name)
-        if None in radii and not rounds.travelled(solver.part):
+        if None in radii and len(names) == 1 and not rounds.travelled(solver.part):
             raise ValueError(
                 f"part {name!r} did not move in the recorded rounds: give a radius, or record more"
             )
@@ -219,7 +221,8 @@ def objective_of(rounds, part):
     """Returns the fastest `Objective` that a part has over the rounds of a trajectory."""
     if rounds.loss.is_kinked:
         return kinked_objective(rounds, part)
-    return dense_objective(rounds, part) or StreamedObjective(rounds, part)
+    fast = gram_objective(rounds, part) or dense_objective(rounds, part)
+    return fast or StreamedObjective(rounds, part)
 
 
 def _reason(interval, tolerance, budget):

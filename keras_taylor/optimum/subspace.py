@@ -161,8 +161,8 @@ def trust_region(curvature, linear, radius):
     Returns:
         The z, and the multiplier s >= 0 of the ball: `(A + s) z = -linear`.
     """
-    if not len(linear):
-        return np.zeros(0), 0.0
+    if not len(linear) or not radius:
+        return np.zeros(len(linear)), 0.0
     values, vectors = linalg.eigh(curvature)
     values = np.maximum(values, 0.0)
     rotated = vectors.T @ linear
