@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_taylor.optimum.passes import OutOfPassesError
 from keras_taylor.optimum.subspace import QuadraticModel
+from keras_taylor.optimum.tolerance import allowed_gap
 
 # What a model promises has to be a little better than what is asked for, because of rounding.
 MARGIN = 0.9
@@ -48,8 +49,8 @@ class Interval:
         return self.value - self.lower_bound
 
     def reached(self, tolerance):
-        """Tells whether the gap is at most a share of the value's size."""
-        return np.isfinite(self.gap) and self.gap <= tolerance * abs(self.value)
+        """Tells whether the gap is as small as a tolerance asks for."""
+        return np.isfinite(self.gap) and self.gap <= allowed_gap(tolerance, self.value)
 
     def rounded(self, share, size=0.0):
         """Returns the interval with both ends moved outwards by what rounding may have done.
@@ -73,7 +74,7 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=No
         passes: A `keras_taylor.optimum.passes.Passes` of the objective.
         center: c, a float64 vector.
         radii: The radii R.
-        tolerance: The gap to reach, relative to the value.
+        tolerance: The gap to reach, relative to the value or `Absolute`.
         is_quadratic: Whether F is quadratic.
         warm_start: A point to start from, moved into the ball; by default c.
 

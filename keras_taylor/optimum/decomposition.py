@@ -10,7 +10,8 @@ from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.solve import Solver
-from keras_taylor.weights.arguments import check_passes, check_positive, check_radii, is_whole
+from keras_taylor.optimum.tolerance import checked_tolerance
+from keras_taylor.weights.arguments import check_passes, check_radii, is_whole
 from keras_taylor.weights.parts import part_names
 
 FIRST_HORIZON, MOST_HORIZONS = 10, 8
@@ -112,6 +113,7 @@ def decompose(
     max_passes=None,
     loss=None,
     verbose="auto",
+    absolute_tolerance=None,
 ):
     """Splits the average loss of a run into Taylor optimum and regret, for growing N.
 
@@ -132,6 +134,8 @@ def decompose(
         radius: R, or `None` for the largest distance that the part travelled in the N rounds, or
             `"last"` for that of the most rounds, which is the same for all N; or a list of these.
         tolerance: The gap to reach, relative to the value.
+        absolute_tolerance: The gap to reach in units of the loss, in place of `tolerance`: where
+            the value may be near zero, or regret is a small share of the loss.
         max_passes: The most passes for each solve, which is for all radii.
         loss: A Keras loss; `None` for the compiled one.
         verbose: 0 for no progress.
@@ -156,7 +160,7 @@ def decompose(
     >>> [row["rounds"] for row in table.rows], table.rows[0]["average_regret_lower"] > 0
     ([5, 20], True)
     """
-    check_positive("tolerance", tolerance)
+    tolerance = checked_tolerance(tolerance, absolute_tolerance)
     several = isinstance(radius, (list, tuple, np.ndarray))
     radii = list(radius) if several else [radius]
     check_radii(radii, names=(LAST,))

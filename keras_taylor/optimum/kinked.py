@@ -133,7 +133,7 @@ class KinkedObjective(Objective):
             self._width.assign(max(width, NARROWEST))
             # The last pass evaluates F itself.
             budget.reserved = 1
-            (found,) = self._smooth.minimize(budget, center, [radius], tolerance / 2, point)
+            (found,) = self._smooth.minimize(budget, center, [radius], 0.5 * tolerance, point)
             budget.reserved = 0
             best.lower_bound = max(best.lower_bound, found.lower_bound)
             best.scale = max(best.scale, found.scale)

@@ -41,7 +41,8 @@ class Objective(abc.ABC):
             budget: The `keras_taylor.optimum.passes.Budget` that passes are taken from.
             center: The centre c, a point.
             radii: The radii R.
-            tolerance: The gap to reach, relative to the value.
+            tolerance: The gap to reach, relative to the value or
+                `keras_taylor.optimum.tolerance.Absolute`.
             warm_start: A point to start from.
 
         Returns:

@@ -29,8 +29,8 @@ class Optimum:
         radius: R of the ball of comparators about `W^1`.
         comparator: The comparator, arrays like the weights; outside of the part those of `W^1`.
         passes: Passes over the rounds that the solve took, for all radii of a list together.
-        converged: Whether the gap, without the allowance for rounding, is at most the tolerance
-            times the value's size.
+        converged: Whether the gap over the rounds solved over, without the allowance for rounding,
+            is as small as the tolerance asks for.
         reason: Why the solve ended: `"converged"`, `"out of passes"`, `"interrupted"`,
             `"stalled by rounding"`, or `"not finite"`, where the Taylor losses are.
         average_loss: The average loss of the rounds, of all that were trained.

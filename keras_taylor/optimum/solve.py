@@ -21,7 +21,8 @@ from keras_taylor.optimum.optimum import (
 from keras_taylor.optimum.passes import Budget
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.streamed import StreamedObjective
-from keras_taylor.weights.arguments import check_passes, check_positive, check_radii
+from keras_taylor.optimum.tolerance import checked_tolerance
+from keras_taylor.weights.arguments import check_passes, check_radii
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
 # The allowance for rounding in units of the last place: a thousand times what was seen.
@@ -38,6 +39,7 @@ def taylor_optimum(
     loss=None,
     warm_start=None,
     verbose="auto",
+    absolute_tolerance=None,
 ):
     """Solves for the Taylor optimum of a run: the best comparator in hindsight.
 
@@ -65,6 +67,8 @@ def taylor_optimum(
             a dead unit, whose only comparator is then `W^1`), or a list of these. Where the loss is
             quadratic, one solve answers all radii.
         tolerance: The gap to reach, relative to the value.
+        absolute_tolerance: The gap to reach in units of the loss, in place of `tolerance`: where
+            the value may be near zero, or regret is a small share of the loss.
         max_passes: The most passes over the rounds for each part; `None` for no limit.
         loss: A Keras loss; `None` for the compiled one. It has to be the one trained with.
         warm_start: An `Optimum` of the same part to start from.
@@ -96,7 +100,7 @@ def taylor_optimum(
     formulas are a reconstruction. The solver names its sources in `keras_taylor.optimum.ball` and
     `keras_taylor.optimum.subspace`.
     """
-    check_positive("tolerance", tolerance)
+    tolerance = checked_tolerance(tolerance, absolute_tolerance)
     several = isinstance(radius, (list, tuple, np.ndarray))
     radii = list(radius) if several else [radius]
     check_radii(radii)
@@ -139,7 +143,8 @@ class Solver:
 
         Args:
             radii: Radii; `None` for the distance travelled.
-            tolerance: The gap to reach, relative to the value.
+            tolerance: The gap to reach, relative to the value or
+                `keras_taylor.optimum.tolerance.Absolute`.
             max_passes: The most passes over the rounds, for all radii; `None` for no limit.
             warm_start: Arrays like the weights to start from.
             verbose: 0 for no progress bar.

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from keras_taylor.optimum.passes import OutOfPassesError
+from keras_taylor.optimum.tolerance import allowed_gap
 
 # The length, relative to a direction, below which what the subspace lacks of it is rounding.
 NEGLIGIBLE = 1e-10
@@ -73,13 +74,13 @@ class QuadraticModel:
         Args:
             radii: The radii of the balls.
             target: A gap that is small enough.
-            tolerance: A gap that is, relative to the value.
+            tolerance: A gap that is, relative to the value or `Absolute`.
             spare: Passes that are left for later.
         """
         budget = self._passes.budget
         while budget.has_left(spare + 1) and not self.is_complete:
             solutions = [self.solve(radius) for radius in radii]
-            excesses = [s.gap - max(target, tolerance * abs(s.value)) for s in solutions]
+            excesses = [s.gap - max(target, allowed_gap(tolerance, s.value)) for s in solutions]
             worst = int(np.argmax(excesses))
             budget.promised_gap = solutions[worst].gap
             if excesses[worst] <= 0:
