@@ -134,12 +134,24 @@ def _of_round(rounds, layer, compiled, weight, tensors):
     found, points = {"inputs": inputs, "before": before}, still.points[0]
     if rounds.is_sampled:
         found["weight"] = tf.fill(tf.shape(inputs)[:1], tf.cast(weight, inputs.dtype))
-    jacobian = None if before is points else tape.batch_jacobian(flat, before)
+    jacobian = None if before is points else _jacobian(tape, flat, before)
     if jacobian is not None and still.loss.is_quadratic and layer.units < flat.shape[1]:
         return found | _quadratic(batch, still, jacobian)
     found |= {"points": points, "y": batch.y}
     found |= {} if jacobian is None else {"jacobian": jacobian}
     return found | ({} if batch.sample_weight is None else {"sample_weight": batch.sample_weight})
+
+
+def _jacobian(tape, outputs, before):
+    """Returns the outputs' Jacobian in the pre-activation, `(examples, outputs, units)`."""
+    if before.shape[1] >= outputs.shape[1]:
+        return tape.batch_jacobian(outputs, before)
+    # The pullback is linear in its argument, and its Jacobian takes one product for each unit.
+    upstream = tf.zeros_like(outputs)
+    with tf.GradientTape() as outer:
+        outer.watch(upstream)
+        pulled = tape.gradient(outputs, before, upstream)
+    return tf.transpose(outer.batch_jacobian(pulled, upstream), (0, 2, 1))
 
 
 def _is_simple(batch, still, records):
