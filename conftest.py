@@ -1,5 +1,6 @@
 """Names that the examples in docstrings use."""
 
+import functools
 import gc
 import os
 
@@ -27,20 +28,38 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _optimizers_are_built_before_fit(monkeypatch, request):
-    """An optimizer that is built in the first step of `fit` has that step traced twice."""
-    if request.node.get_closest_marker("optimizer_built_in_fit"):
-        return
-    fit = keras.Model.fit
+# How models train, as Keras has it.
+TRAINING = {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
 
-    def build_and_fit(model, *arguments, **options):
+
+def _building_first(train):
+    @functools.wraps(train)
+    def build_and_train(model, *arguments, **options):
         one_device = tf.distribute.get_strategy() is model.distribute_strategy
         if model.compiled and model.built and one_device and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        return fit(model, *arguments, **options)
+        return train(model, *arguments, **options)
 
-    monkeypatch.setattr(keras.Model, "fit", build_and_fit)
+    return build_and_train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _optimizers_are_built_before_training():
+    """An optimizer that is built in the first step of a model has that step traced twice.
+
+    For the whole session, so that fixtures of a module train this way too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, train in TRAINING.items():
+            patch.setattr(keras.Model, name, _building_first(train))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _optimizers_are_built_in_fit_where_marked(monkeypatch, request):
+    if request.node.get_closest_marker("optimizer_built_in_fit"):
+        for name, train in TRAINING.items():
+            monkeypatch.setattr(keras.Model, name, train)
 
 
 @pytest.fixture

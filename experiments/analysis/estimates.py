@@ -91,11 +91,11 @@ def rank_correlation(groups, seed=0):
 
 def _resampled_means(groups, generator):
     """Returns the means of groups whose members are drawn again, `(RESAMPLES, groups, 2)`."""
-    return np.array(
-        [
-            [group[generator.integers(0, len(group), len(group))].mean(axis=0) for group in groups]
-            for _ in range(RESAMPLES)
-        ]
+    sizes = [len(group) for group in groups]
+    drawn = generator.integers(0, np.repeat(sizes, sizes), (RESAMPLES, sum(sizes)))
+    members = np.split(drawn, np.cumsum(sizes)[:-1], axis=1)
+    return np.stack(
+        [group[chosen].mean(axis=1) for group, chosen in zip(groups, members, strict=True)], axis=1
     )
 
 

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_taylor.callbacks import histograms
 from keras_taylor.callbacks.cadence import Cadence
 from keras_taylor.exploration import snapshots
 from keras_taylor.weights.arguments import is_whole
@@ -193,4 +194,4 @@ class ActivationRecorder(Cadence):
             for name, value in self.latest().items():
                 tf.summary.scalar(f"exploration/{name}", value)
             for layer, units in frequency.items():
-                tf.summary.histogram(f"unit_frequency/{layer}", units)
+                histograms.write(f"unit_frequency/{layer}", units)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_taylor.callbacks import histograms
 from keras_taylor.callbacks.cadence import Cadence
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimizers.regret_tracker import tracker_of
@@ -94,9 +95,9 @@ def write_tracker(tracker):
             tf.summary.scalar(f"layer_{name}/{layer}", value)
         for layer, values in read("units").items():
             values = keras.ops.convert_to_numpy(values)
-            # TensorFlow raises for a histogram with NaN, as of units that did not move.
+            # There is no histogram with NaN, as of units that did not move.
             if np.isfinite(values).any():
-                tf.summary.histogram(f"unit_{name}/{layer}", values[np.isfinite(values)])
+                histograms.write(f"unit_{name}/{layer}", values[np.isfinite(values)])
 
 
 def _readers(tracker):

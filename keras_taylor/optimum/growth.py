@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
 
 LEAST_POINTS, RESAMPLES = 3, 2000
 LOWER_QUANTILE, UPPER_QUANTILE = 0.025, 0.975
@@ -41,12 +40,19 @@ def log_log_slope(horizons, sums):
     >>> round(slope, 6), points
     (1.0, 3)
     """
-    is_positive = np.asarray(sums) > 0
-    points = int(is_positive.sum())
-    if points < LEAST_POINTS:
-        return math.nan, points
-    x, y = np.log(np.asarray(horizons)[is_positive]), np.log(np.asarray(sums)[is_positive])
-    return float(stats.linregress(x, y).slope), points
+    slopes, points = _log_log_slopes(horizons, np.asarray(sums)[None])
+    return float(slopes[0]), int(points[0])
+
+
+def _log_log_slopes(horizons, sums):
+    """Returns what `log_log_slope` does for each row of sums, as two arrays."""
+    used = sums > 0
+    points = used.sum(axis=1)
+    x, y = np.log(np.asarray(horizons, float)), np.log(np.where(used, sums, 1.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x = used * (x - ((used * x).sum(axis=1) / points)[:, None])
+        slopes = (x * y).sum(axis=1) / (x**2).sum(axis=1)
+    return np.where(points < LEAST_POINTS, math.nan, slopes), points
 
 
 class RecordedSeries:
@@ -100,7 +106,7 @@ def rate_of(horizons, series, generator):
         resampled = sums[drawn].mean(axis=1)
     else:
         resampled = series[0].resampled(generator)
-    slopes = np.array([log_log_slope(horizons, row)[0] for row in resampled])
+    slopes, _ = _log_log_slopes(horizons, resampled)
     slopes = slopes[np.isfinite(slopes)]
     ends = (math.nan, math.nan)
     if len(slopes):

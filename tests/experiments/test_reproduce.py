@@ -8,12 +8,62 @@ import subprocess
 
 import pytest
 
-from experiments import reproduce
+from experiments import (
+    exploration,
+    optimizer_comparison,
+    reproduce,
+    shattered_gradients,
+    taylor_regret,
+)
 from experiments.analysis import claims
-from experiments.reports import reproduction_report
-from experiments.runs import presets, results
+from experiments.reports import (
+    comparison_report,
+    drawing,
+    exploration_report,
+    regret_report,
+    reproduction_report,
+    shattering_report,
+)
+from experiments.runs import exploring, presets, readings, results, training
 from experiments.runs.settings import ReproductionSettings
 from experiments.tasks.errors import UsageError
+
+
+class WithoutSections:
+    """A module of a report whose own page stays empty."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+    @staticmethod
+    def sections(*results):
+        del results
+        return []
+
+
+def _draw_one_report_only(patch):
+    """Leaves out the experiments' own pages and pictures, which their own tests look at."""
+    patch.setattr(drawing, "write_png", lambda figure, path: None)
+    patch.setattr(taylor_regret, "_write_pictures", lambda *results: None)
+    for experiment, module in (
+        (optimizer_comparison, comparison_report),
+        (taylor_regret, regret_report),
+        (exploration, exploration_report),
+        (shattered_gradients, shattering_report),
+    ):
+        patch.setattr(experiment, module.__name__.rpartition(".")[2], WithoutSections(module))
+
+
+def _look_less_often(patch):
+    """Reads a run at a few of its rounds, of which the report shows no more than a curve."""
+    patch.setattr(training, "SUMMARIES", 2)
+    patch.setattr(exploring, "SNAPSHOTS", 3)
+    patch.setattr(readings, "LOG_SPACED", 4)
+    patch.setattr(readings, "LINEARLY_SPACED", 4)
+    patch.setattr(readings, "UNITS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +92,8 @@ def finished(data_dir, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", (plan,))
         patch.setitem(presets.SHATTERING, "tiny", shattering)
+        _draw_one_report_only(patch)
+        _look_less_often(patch)
         directory = tmp_path_factory.mktemp("reproduction") / "out"
         settings = ReproductionSettings("tiny", data_dir=data_dir, output_dir=str(directory))
         reproduce.main(settings)

@@ -13,6 +13,7 @@ import pytest
 import keras_taylor
 from experiments import taylor_regret
 from experiments.analysis import regret_summary
+from experiments.reports import regret_report
 from experiments.runs import training
 from experiments.tasks.errors import UsageError
 
@@ -116,6 +117,9 @@ def test_running_again_skips_what_is_done(finished, capsys, monkeypatch):
         return run
 
     monkeypatch.setattr(training, "train", train)
+    # Drawing takes most of the time, and the page is there without pictures too.
+    monkeypatch.setattr(taylor_regret, "_write_pictures", lambda *results: None)
+    monkeypatch.setattr(regret_report, "sections", lambda *results: [])
     missing.unlink()
     (directory / "report.html").unlink()
     taylor_regret.main(settings)
