@@ -79,35 +79,49 @@ def _run_task(settings, plan, directory):
         "task": plan.task,
         "seed": settings.seed,
         "data_dir": settings.data_dir,
-        "burn_in": plan.burn_in,
-        "recorded_rounds": plan.recorded,
+        "sample": plan.sample,
+        "examples": plan.examples,
         "tolerance": plan.tolerance,
         "max_passes": plan.max_passes,
         # As many epochs as the rounds need.
         "epochs": 1000,
     }
     rich.print(f"[bold]{plan.task}[/bold]: decomposing")
-    taylor_regret.main(
-        RegretSettings(
-            optimizers=choices,
-            parts=plan.parts,
-            horizons=plan.horizons,
-            output_dir=str(directory / "decomposition"),
-            **common,
+    for name, burn_in in _windows(plan).items():
+        taylor_regret.main(
+            RegretSettings(
+                optimizers=choices,
+                parts=plan.parts,
+                horizons=plan.horizons,
+                units=plan.units,
+                burn_in=burn_in,
+                recorded_rounds=plan.burn_in + plan.recorded - burn_in,
+                output_dir=str(directory / name),
+                **common,
+            )
         )
-    )
     if plan.explored:
         rich.print(f"[bold]{plan.task}[/bold]: exploring")
         exploration.main(
             ExplorationSettings(
                 # At its own rate, since the movement of a normalised gradient needs less tuning.
                 optimizers=(*choices, "sgd_rms_normalized"),
-                seeds=plan.seeds,
+                seeds=plan.explored_seeds,
+                burn_in=plan.burn_in,
+                recorded_rounds=plan.recorded,
                 max_steps=plan.burn_in + plan.recorded,
                 output_dir=str(directory / "exploration"),
                 **common,
             )
         )
+
+
+def _windows(plan):
+    """Returns the decompositions of a task, and the rounds before each."""
+    found = {"decomposition": plan.burn_in}
+    if plan.from_middle:
+        found[presets.FROM_MIDDLE] = plan.burn_in + plan.recorded // 2
+    return found
 
 
 def _comparison(settings, plan, directory):
@@ -135,7 +149,10 @@ def _shattering(settings, directory):
 
 
 def _read_task(directory, plan):
-    names = ["comparison", "decomposition"] + (["exploration"] if plan["explored"] else [])
+    names = ["comparison", "decomposition"]
+    # Results from before there was a second window have no word on it.
+    names += [presets.FROM_MIDDLE] if plan.get("from_middle") else []
+    names += ["exploration"] if plan["explored"] else []
     return {name: _read(directory / name / RESULTS) for name in names}
 
 

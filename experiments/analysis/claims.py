@@ -1,96 +1,14 @@
-"""The paper's claims, each with its evidence, a verdict, and how that was decided.
+"""The evidence on the paper's claims C2 to C4, and the table of all claims."""
 
-Verdicts are `holds`, `does not hold` or `undecided`; each piece of evidence names the rows of the
-results that it comes from.
-"""
-
-import dataclasses
 import math
 
-from scipy import stats
+from experiments.analysis import cells, claim_texts, estimates, shattering_summary
+from experiments.analysis.evidence import CONTROL, Evidence, counted, together
 
-from experiments.analysis import cells, claim_texts, estimates, growth, shattering_summary
-
-SLOPE = 0.5
-# The probability that a piece of evidence is contrary by chance, and that a claim is refuted so.
-ERROR, LEVEL = 0.025, 0.05
 ENDS = tuple(
     f"{name}_{end}" for name in ("optimum", "average_regret") for end in ("lower", "upper")
 )
-CONTROL, NO_SLOPE = "control", "too little positive regret for a slope"
 ADAPTIVE = ("adagrad", "rmsprop", "adam")
-
-
-@dataclasses.dataclass(frozen=True)
-class Evidence:
-    """One piece of evidence for or against a claim.
-
-    Args:
-        claim: `"C1"` to `"C4"`.
-        task: The task, or `"initialisation"`.
-        subject: What it is about: an optimizer, its layers, a kind of network.
-        text: The numbers, with intervals.
-        verdict: What it says about the claim.
-        source: The place of the numbers: a directory, and keys of the `results.json` in it.
-    """
-
-    claim: str
-    task: str
-    subject: str
-    text: str
-    verdict: str
-    source: str
-
-
-def regret_growth(task, runs, source):
-    """Returns the evidence on C1 of a task's decompositions: of the network, and of its layers."""
-    found = []
-    for number, run in enumerate(runs):
-        split = run["decomposition"]
-        rates = {
-            part: growth.widened(rate, [row for row in split["fixed"] if row["part"] == part])
-            for part, rate in split.get("fixed_rates", {}).items()
-        }
-        where = f"{source}/runs/{number}/decomposition/fixed_rates"
-        if "network" in rates:
-            rate = rates.pop("network")
-            growing = cells.rate(split.get("rates", {}).get("network"))
-            text = f"slope {_slope(rate)} at fixed R, {growing} else"
-            verdict = _growth_verdict(rate)
-            found.append(Evidence("C1", task, run["optimizer"], text, verdict, f"{where}/network"))
-        if rates:
-            subject = f"{run['optimizer']}, layers"
-            found.append(Evidence("C1", task, subject, *_layers_growth(rates), where))
-    return found
-
-
-def _slope(rate):
-    return NO_SLOPE if rate["slope"] is None else cells.rate(rate)
-
-
-def _growth_verdict(rate):
-    if rate["lower"] is not None and rate["lower"] > SLOPE:
-        return estimates.FAILS
-    if rate["upper"] is not None and rate["upper"] <= SLOPE:
-        return estimates.HOLDS
-    return estimates.UNDECIDED
-
-
-def _layers_growth(rates):
-    """Returns text and verdict on the growth of the regret of several layers."""
-    verdicts = [_growth_verdict(rate) for rate in rates.values()]
-    known = {part: rate for part, rate in rates.items() if rate["slope"] is not None}
-    text = f"{counted(verdicts)}: {NO_SLOPE} in any"
-    if known:
-        lowest, highest = (
-            pick(known, key=lambda part: known[part]["slope"]) for pick in (min, max)
-        )
-        ends = (
-            f"{cells.rate(known[part])} ({part.partition(':')[2]})"
-            for part in dict.fromkeys((lowest, highest))
-        )
-        text = f"slope {' to '.join(ends)} at fixed R: {counted(verdicts)}"
-    return text, together(verdicts)
 
 
 def explained_loss(task, summaries, source):
@@ -194,20 +112,6 @@ def better_solutions(task, tuned, source):
     return found
 
 
-def together(verdicts):
-    """Returns the verdict on a claim that follows from several, without those of controls.
-
-    The claim holds if all verdicts say so. It does not hold if chance gives as many contrary ones
-    with a probability of at most 5 %, where each is contrary by chance with a probability of 2.5 %.
-    Otherwise it is undecided.
-    """
-    verdicts = [verdict for verdict in verdicts if verdict != CONTROL]
-    contrary = verdicts.count(estimates.FAILS)
-    if contrary and stats.binom.sf(contrary - 1, len(verdicts), ERROR) <= LEVEL:
-        return estimates.FAILS
-    return estimates.HOLDS if set(verdicts) == {estimates.HOLDS} else estimates.UNDECIDED
-
-
 def table(evidence):
     """Returns header and rows: the verdict on each claim that follows from all its evidence."""
     header = ("claim", "says", "verdict", "evidence")
@@ -218,12 +122,6 @@ def table(evidence):
         overall = together(verdicts) if pieces else "not measured"
         rows.append((claim, text, overall, counted(verdicts) or "–"))
     return header, rows
-
-
-def counted(verdicts):
-    """Returns each verdict with how often it was given, such as `2 holds, 1 undecided`."""
-    verdicts = list(verdicts)
-    return ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
 
 
 def evidence_table(evidence):

@@ -56,7 +56,7 @@ def _fit(log_rounds, log_values):
 
 
 def widened(rate, rows):
-    """Returns a rate of regret whose interval also covers the gaps of the solves.
+    """Returns a rate of regret whose interval also covers the intervals of regret.
 
     The slope is a weighted sum of log regrets. So it is largest where regret is at its upper end
     at large N and at its lower end at small N, and smallest the other way round.
@@ -68,7 +68,9 @@ def widened(rate, rows):
             `average_regret_upper`.
     """
     ends = [(row["average_regret_lower"], row["average_regret_upper"]) for row in rows]
-    if rate["lower"] is None or any(one is None for pair in ends for one in pair):
+    is_unknown = rate["lower"] is None or any(one is None for pair in ends for one in pair)
+    # Where regret may be above zero or below it, its logarithm may be anything.
+    if is_unknown or any(lower <= 0 < upper for lower, upper in ends):
         return rate | {"lower": None, "upper": None}
     kept = [row for row in rows if row["average_regret_lower"] > 0]
     logs = np.log([row["rounds"] for row in kept])

@@ -3,7 +3,13 @@
 import dataclasses
 import functools
 
-from experiments.analysis import claim_texts, claims, exploration_summary, shattering_summary
+from experiments.analysis import (
+    claim_texts,
+    claims,
+    exploration_summary,
+    regret_claims,
+    shattering_summary,
+)
 from experiments.reports import (
     comparison_report,
     drawing,
@@ -15,6 +21,7 @@ from experiments.reports import (
     shattering_report,
 )
 from experiments.runs import results
+from experiments.runs.presets import FROM_MIDDLE
 
 
 def evidence_of(by_task, shattering):
@@ -28,7 +35,11 @@ def evidence_of(by_task, shattering):
     for task, of_task in by_task.items():
         split = of_task["decomposition"]
         source = f"{task}/decomposition"
-        found += claims.regret_growth(task, split["runs"], source)
+        found += regret_claims.guaranteed(task, split["runs"], source)
+        found += regret_claims.regret_growth(task, split["runs"], source)
+        if FROM_MIDDLE in of_task:
+            runs, place = of_task[FROM_MIDDLE]["runs"], f"{task}/{FROM_MIDDLE}"
+            found += regret_claims.regret_growth(task, runs, place, ", from the middle")
         found += claims.explained_loss(task, split["summaries"], source)
         tuned = of_task["comparison"]["summary"]
         found += claims.better_solutions(task, tuned, f"{task}/comparison")

@@ -109,6 +109,12 @@ FLAGS = {
         "Rounds before the recorded ones; if unset, the recorded ones are the last of the run.",
     ),
     "recorded_rounds": (_count, f"Rounds to decompose; {rounds.RECORDED} if unset."),
+    "sample": (_count, "Rounds to keep, as a random sample of the whole run; all if unset."),
+    "examples": (_count, "Examples to keep of each round, drawn at random; all if unset."),
+    "units": (
+        functools.partial(_integer, 0),
+        "Units to decompose of each layer, evenly spread; as many as it has takes all.",
+    ),
     "tolerance": (_positive, "Gap of the optima, relative to the value."),
     "max_passes": (_count, "Most passes of a solve; its interval is valid, but may stay wide."),
     "parts": (_texts, "Parts to decompose: network, layers, layer:<key>, ..."),

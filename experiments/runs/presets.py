@@ -8,6 +8,10 @@ from experiments.tasks import rates
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
 
 
+# The directory of the decomposition of the second half of a run.
+FROM_MIDDLE = "decomposition_from_middle"
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskPlan:
     """The experiments on one task.
@@ -17,14 +21,19 @@ class TaskPlan:
         optimizers: The optimizers that are tuned.
         factors: Rates tried, as multiples of each optimizer's own.
         steps: Rounds of a run of the comparison.
-        seeds: Seeds at the best rate, and of the exploration.
+        seeds: Seeds at the best rate.
         burn_in: Rounds before the recorded ones.
-        recorded: Rounds that are decomposed.
+        recorded: Rounds after it.
+        sample: How many of these are kept, as a random sample; `None` for all.
+        examples: How many examples of each are kept; `None` for all.
+        from_middle: Whether the second half of the run is decomposed as well, by itself.
         tolerance: Gap of the optima.
         parts: What is decomposed.
         max_passes: Most passes of a solve.
         horizons: How many horizons are decomposed, log-spaced; 1 for all recorded rounds only.
+        units: How many units of each layer are decomposed, at the last horizon.
         explored: Whether the task's exploration is measured.
+        explored_seeds: Seeds of the exploration.
     """
 
     task: str
@@ -34,27 +43,50 @@ class TaskPlan:
     seeds: int = 3
     burn_in: int = 580
     recorded: int = 300
+    sample: int | None = None
+    examples: int | None = None
+    from_middle: bool = False
     tolerance: float = 0.01
     parts: tuple = ("network", "layers")
     horizons: int = 6
     max_passes: int = 100
+    units: int = 2
     explored: bool = True
+    explored_seeds: int = 3
 
 
 # Early in the run: later, losses are so small that a gap of a hundredth takes long to prove.
 QUICK = (TaskPlan("digits_classifier", steps=440, burn_in=88, recorded=150, horizons=4),)
+# From the first round to the last: 20 epochs of MNIST, 10 of CIFAR-10.
 PAPER = (
-    TaskPlan("mnist_autoencoder", steps=1200, burn_in=900, horizons=3),
+    TaskPlan(
+        "mnist_autoencoder",
+        # The grid grows beyond an end that is best.
+        factors=(10**-0.5, 1.0, 10**0.5),
+        steps=18_740,
+        burn_in=0,
+        recorded=18_740,
+        sample=600,
+        from_middle=True,
+        horizons=6,
+        units=784,
+        max_passes=60,
+        explored_seeds=5,
+    ),
     TaskPlan(
         "cifar10_convnet",
         optimizers=("sgd", "rmsprop", "adam"),
         factors=(10**-0.5, 1.0, 10**0.5, 10.0),
-        steps=390,
-        burn_in=360,
-        recorded=30,
-        tolerance=0.05,
-        parts=("network", "layer:dense_192", "layer:logits"),
-        horizons=3,
+        steps=3_900,
+        burn_in=0,
+        recorded=3_900,
+        sample=600,
+        examples=16,
+        tolerance=0.02,
+        parts=("network", "layers"),
+        units=0,
+        horizons=5,
+        max_passes=60,
         explored=False,
     ),
 )

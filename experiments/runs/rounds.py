@@ -12,10 +12,19 @@ RECORDED = 300
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How many rounds a run has: first the burn-in, then the rounds that are recorded."""
+    """How many rounds a run has: first the burn-in, then the rounds that are looked at.
+
+    Args:
+        burn_in: Rounds of burn-in.
+        recorded: The rounds after it.
+        sample: How many of these are kept, as a random sample; `None` for all.
+        examples: How many examples of each are kept, drawn at random; `None` for all.
+    """
 
     burn_in: int
     recorded: int
+    sample: int | None = None
+    examples: int | None = None
 
     @property
     def steps(self):
@@ -23,21 +32,26 @@ class Plan:
         return self.burn_in + self.recorded
 
 
-def plan(total, burn_in=None, recorded=None):
+def plan(total, burn_in=None, recorded=None, sample=None, examples=None):
     """Returns the `Plan` of a run of at most `total` rounds.
 
     Args:
         total: The most rounds that may be trained.
         burn_in: Rounds of burn-in; by default all rounds before the recorded ones, which are then
-            the last of the run.
-        recorded: Rounds that are recorded; by default 300, or fewer in a shorter run.
+            the last of the run, or none where rounds are a sample.
+        recorded: Rounds that are looked at; by default 300, or fewer in a shorter run, and all
+            where rounds are a sample.
+        sample: As in `Plan`.
+        examples: As in `Plan`.
 
     Raises:
         UsageError: if the run is too short.
     """
+    if sample is not None:
+        recorded = recorded or max(1, total - (burn_in or 0))
     if recorded is None:
         recorded = max(1, min(RECORDED, total - (burn_in or 0)))
-    found = Plan(total - recorded if burn_in is None else burn_in, recorded)
+    found = Plan(total - recorded if burn_in is None else burn_in, recorded, sample, examples)
     if found.burn_in < 0 or found.steps > total:
         raise UsageError(
             f"--burn_in={max(found.burn_in, 0)} and --recorded_rounds={recorded} need more rounds "

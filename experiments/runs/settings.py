@@ -50,12 +50,14 @@ class RecordedSettings(TaskSettings):
 
     burn_in: int | None = None
     recorded_rounds: int | None = None
+    sample: int | None = None
+    examples: int | None = None
     tolerance: float = 0.01
     max_passes: int | None = None
 
     def configuration(self, experiment):
         """Everything that determines the results."""
-        names = ("burn_in", "recorded_rounds", "tolerance", "max_passes")
+        names = ("burn_in", "recorded_rounds", "sample", "examples", "tolerance", "max_passes")
         return super().configuration(experiment) | {name: getattr(self, name) for name in names}
 
 
@@ -65,12 +67,14 @@ class RegretSettings(RecordedSettings):
 
     parts: tuple = ("network", "layers")
     horizons: int = 5
+    units: int = 2
     radius: float | None = None
     keep_trajectories: bool = False
 
     def configuration(self, experiment):
         """Everything that determines the results."""
-        own = {"parts": list(self.parts), "horizons": self.horizons, "radius": self.radius}
+        own = {name: getattr(self, name) for name in ("horizons", "units", "radius")}
+        own["parts"] = list(self.parts)
         return super().configuration(experiment) | own
 
 

@@ -34,6 +34,7 @@ def train(
     tolerance=0.01,
     parts=PARTS,
     horizons=HORIZONS,
+    units=UNITS,
     max_passes=None,
     keeps_trajectory=False,
     log_dir=None,
@@ -53,6 +54,7 @@ def train(
         tolerance: Gap of the optima, relative to the value.
         parts: Parts to decompose, as `scope` of `keras_taylor.decompose`.
         horizons: How many horizons to decompose, log-spaced.
+        units: How many units of each layer to decompose, evenly spread.
         max_passes: Most passes of a solve.
         keeps_trajectory: Whether the recorded rounds stay on disk after the decomposition.
         log_dir: A directory for TensorBoard, or `None`. Older logs in it are removed.
@@ -77,7 +79,8 @@ def train(
     trained = time.perf_counter()
     split = {}
     if trajectory is not None:
-        split = decompose(trajectory, model, radius, tolerance, parts, horizons, max_passes)
+        options = {"parts": parts, "horizons": horizons, "units": units, "max_passes": max_passes}
+        split = decompose(trajectory, model, plan.recorded, radius, tolerance, **options)
         if log_dir is not None:
             event_logs.write_decomposition(log_dir, split["parts"])
     if not keeps_trajectory:
@@ -117,6 +120,7 @@ def record(model, batches, path, plan, watch, others):
     """
     shutil.rmtree(path, ignore_errors=True)
     options = {"steps": plan.steps, "start": plan.burn_in, "callbacks": [watch, *others]}
+    options |= {"sample": plan.sample, "examples": plan.examples}
     try:
         trajectory = kt.record(model, batches, path, verbose=0, **options)
     except ValueError:
@@ -129,17 +133,27 @@ def record(model, batches, path, plan, watch, others):
 
 
 def decompose(
-    trajectory, model, radius=None, tolerance=0.01, parts=PARTS, horizons=HORIZONS, max_passes=None
+    trajectory,
+    model,
+    rounds_trained,
+    radius=None,
+    tolerance=0.01,
+    parts=PARTS,
+    horizons=HORIZONS,
+    units=UNITS,
+    max_passes=None,
 ):
     """Splits the loss of a run into optimum and regret at several horizons.
 
     Args:
         trajectory: A `keras_taylor.Trajectory`.
         model: The model that was recorded.
+        rounds_trained: The rounds that were trained after the burn-in, kept or not.
         radius: Radius of the comparators, or `None` for the distance travelled.
         tolerance: Gap of the optima, relative to the value.
         parts: Parts to decompose, as `scope` of `keras_taylor.decompose`.
         horizons: How many horizons to decompose, log-spaced.
+        units: How many units of each layer to decompose, evenly spread.
         max_passes: Most passes of a solve.
 
     Returns:
@@ -147,17 +161,16 @@ def decompose(
         (rows of some units at the last horizon), and with several horizons `fixed` and
         `fixed_rates`: the same with the radius of the last horizon at all of them.
     """
-    chosen = rounds.log_spaced(len(trajectory), horizons, min(10, len(trajectory)))
+    chosen = rounds.log_spaced(rounds_trained, horizons, min(10, rounds_trained))
     options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
     # At one radius too: elsewhere regret grows with R as well.
     radii = {"radius": [radius, radius or "last"]}
     table, fixed = kt.decompose(trajectory, model, list(parts), chosen, **options | radii)
     found = {"parts": table.rows, "rates": _rates(table), "units": []}
-    if "layers" in parts:
-        units = kt.decompose(
-            trajectory, model, sampled_units(model), rounds=[len(trajectory)], **options
-        )
-        found["units"] = units.rows
+    if "layers" in parts and units:
+        names = spread_units(model, units)
+        by_unit = kt.decompose(trajectory, model, names, rounds=[rounds_trained], **options)
+        found["units"] = by_unit.rows
     if horizons > 1:
         found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
     return found
@@ -167,17 +180,29 @@ def _rates(table):
     return {part: dataclasses.asdict(rate) for part, rate in table.rate().items()}
 
 
-def sampled_units(model, unit_count=UNITS):
-    """Returns `unit_count` units of each layer, evenly spread, as names of parts."""
+def spread_units(model, most=UNITS):
+    """Returns at most so many units of each layer, evenly spread, as names of parts."""
     return [
         f"unit:{layer}/{number}"
         for layer, units in Scopes(model.trainable_variables).layers.items()
-        for number in np.unique(np.linspace(0, units - 1, unit_count + 2).astype(int)[1:-1])
+        for number in _spread(units, most)
     ]
+
+
+def _spread(count, most):
+    if most >= count:
+        return range(count)
+    return np.unique(np.linspace(0, count - 1, most + 2).astype(int)[1:-1])
 
 
 def plan_of(task, examples, settings):
     """Returns the `experiments.runs.rounds.Plan` of a run of the task."""
     steps = len(examples) // task.batch_size
     total = rounds.total_steps(steps, settings.resolved_epochs(), settings.max_steps)
-    return rounds.plan(total, settings.burn_in, settings.recorded_rounds)
+    return rounds.plan(
+        total,
+        settings.burn_in,
+        settings.recorded_rounds,
+        settings.sample,
+        settings.examples,
+    )

@@ -31,6 +31,7 @@ COLUMNS = (
     "average_regret_lower",
     "average_regret_upper",
     "average_linear_regret",
+    "average_guarantee",
     "passes",
     "converged",
 )
@@ -53,6 +54,8 @@ class Decomposition:
     - `average_regret_lower`, `average_regret_upper`: `average_loss` less the ends of that interval,
       upper end first;
     - `average_linear_regret`: an upper bound of average regret from gradients alone;
+    - `average_guarantee`: `R sqrt(sum of ||g^n||^2) / N`, what a step tuned to N guarantees; NaN
+      where the examples of a round are a sample;
     - `passes`: the passes over the N rounds that the solve took;
     - `converged`: whether the interval is as narrow as the tolerance asks for.
 
@@ -203,11 +206,12 @@ def _solved(data, names, horizons, radii, tolerance, max_passes):
 
 def _entry(optimum, horizon, solver, linear):
     """Returns a row, and the regret of each round."""
-    row = _row(optimum, horizon, linear.average(solver.part, optimum.radius, horizon))
+    place = solver.part, optimum.radius, horizon
+    row = _row(optimum, horizon, linear.average(*place), linear.average_guarantee(*place))
     return row, solver.regrets(optimum, horizon)
 
 
-def _row(found, horizon, average_linear_regret):
+def _row(found, horizon, average_linear_regret, average_guarantee):
     lower, upper = found.interval(LEVEL)
     return {
         "part": found.part,
@@ -221,6 +225,7 @@ def _row(found, horizon, average_linear_regret):
         "average_regret_lower": found.average_loss - upper,
         "average_regret_upper": found.average_loss - lower,
         "average_linear_regret": average_linear_regret,
+        "average_guarantee": average_guarantee,
         "passes": found.passes,
         "converged": found.converged,
     }

@@ -30,6 +30,7 @@ class SampledRounds(Rounds):
 
     Attributes:
         check_dataset: As `dataset`, of the rounds of the check sample.
+        draws_examples: Whether the examples of each round are a sample too.
         ends: The last rounds of the strata, in rising order: the horizons that there are.
         strata: The `keras_taylor.trajectory.sampling.Stratum` up to the last end.
 
@@ -48,7 +49,7 @@ class SampledRounds(Rounds):
                 "`record(..., resume=True)`"
             )
         self.strata = [stratum for stratum in selection.strata if stratum.last <= self.ends[-1]]
-        self._draws_examples = selection.examples is not None
+        self.draws_examples = selection.examples is not None
         self._fit_ends = np.cumsum([len(stratum.fit) for stratum in self.strata]).tolist()
         self._check_ends = np.cumsum([len(stratum.check) for stratum in self.strata]).tolist()
         super().__init__(trajectory, model, loss)
@@ -82,7 +83,7 @@ class SampledRounds(Rounds):
         return pairs.filter(lambda weight, tensors: weight > 0)
 
     def _loss_of(self, tensors):
-        if self._draws_examples:
+        if self.draws_examples:
             return self._replayed(*tensors)
         return self.trajectory.unpack(tensors)[-1]
 
@@ -146,4 +147,4 @@ class SampledRounds(Rounds):
     def design(self, horizon):
         """Returns the `keras_taylor.optimum.estimates.Design` of the rounds up to a horizon."""
         strata = self.strata[: bisect.bisect(self.ends, horizon)]
-        return Design(strata, is_exact=not self._draws_examples)
+        return Design(strata, is_exact=not self.draws_examples)

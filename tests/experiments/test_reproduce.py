@@ -76,6 +76,8 @@ def finished(data_dir, tmp_path_factory):
         seeds=1,
         burn_in=5,
         recorded=20,
+        sample=10,
+        from_middle=True,
         tolerance=0.5,
         parts=("network",),
         horizons=3,
@@ -109,13 +111,13 @@ def test_report_leads_with_the_claims(finished):
     assert page.index("Claim by claim") < page.index("Tuned optimizers")
     assert 'src="http' not in page
     text = (_directory(finished) / "report.md").read_text(encoding="utf-8")
-    for claim in ("C1", "C2", "C3", "C4"):
+    for claim in ("C1a", "C1b", "C2", "C3", "C4"):
         assert f"| {claim} |" in text
 
 
 def test_each_piece_of_evidence_can_be_traced(finished):
     found = json.loads((_directory(finished) / "results.json").read_text())
-    assert {row["claim"] for row in found["claims"]} == {"C1", "C2", "C3", "C4"}
+    assert {row["claim"] for row in found["claims"]} == {"C1a", "C1b", "C2", "C3", "C4"}
     assert found["evidence"]
     for piece in found["evidence"]:
         path = piece["source"].split(" ")[0].split("/")
@@ -138,7 +140,8 @@ def test_each_piece_of_evidence_can_be_traced(finished):
 
 def test_report_says_how_long_it_took(finished):
     seconds = json.loads((_directory(finished) / "results.json").read_text())["seconds"]
-    names = [f"digits_classifier, {n}" for n in ("comparison", "decomposition", "exploration")]
+    kinds = ("comparison", "decomposition", "decomposition_from_middle", "exploration")
+    names = [f"digits_classifier, {kind}" for kind in kinds]
     assert list(seconds) == [*names, "shattering", "together"]
     assert all(value > 0 for value in seconds.values())
     assert seconds.pop("together") == pytest.approx(sum(seconds.values()))

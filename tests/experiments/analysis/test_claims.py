@@ -3,68 +3,9 @@
 import pytest
 
 from experiments.analysis import claims, estimates
+from experiments.analysis.evidence import Evidence
 
 HOLDS, FAILS, UNDECIDED = estimates.HOLDS, estimates.FAILS, estimates.UNDECIDED
-
-
-def _rows(part, gap=0.0):
-    return [
-        {"part": part, "rounds": n, "average_regret_lower": 1.0, "average_regret_upper": 1.0 + gap}
-        for n in (10, 30, 100)
-    ]
-
-
-def _run(lower, slope, upper, gap=0.0):
-    rate = {"slope": slope, "lower": lower, "upper": upper}
-    rates = {"rates": {"network": rate}, "fixed_rates": {"network": rate}}
-    return {"optimizer": "sgd", "decomposition": rates | {"fixed": _rows("network", gap)}}
-
-
-@pytest.mark.parametrize(
-    ("rate", "verdict"),
-    [
-        ((0.3, 0.4, 0.49), HOLDS),
-        ((0.6, 0.7, 0.8), FAILS),
-        ((0.4, 0.5, 0.6), UNDECIDED),
-        ((None, 0.5, None), UNDECIDED),
-    ],
-)
-def test_growth_is_judged_by_its_interval(rate, verdict):
-    (found,) = claims.regret_growth("task", [_run(*rate)], "source")
-    assert found.verdict == verdict
-    assert found.source == "source/runs/0/decomposition/fixed_rates/network"
-
-
-def test_a_gap_as_large_as_the_regret_leaves_growth_open():
-    for rate, verdict in (((0.3, 0.4, 0.49), HOLDS), ((0.6, 0.7, 0.8), FAILS)):
-        (narrow,) = claims.regret_growth("task", [_run(*rate, gap=0.001)], "source")
-        (wide,) = claims.regret_growth("task", [_run(*rate, gap=1.0)], "source")
-        assert (narrow.verdict, wide.verdict) == (verdict, UNDECIDED)
-
-
-def test_layers_are_judged_together():
-    run = _run(0.3, 0.4, 0.5)
-    rates = {
-        f"layer:{name}": {"slope": slope, "lower": slope - 0.1, "upper": slope + 0.1}
-        for name, slope in {"low": 0.3, "between": 0.5, "high": 0.8}.items()
-    }
-    run["decomposition"]["fixed_rates"] = rates
-    run["decomposition"]["fixed"] = [row for part in rates for row in _rows(part)]
-    (found,) = claims.regret_growth("task", [run], "source")
-    assert found.subject == "sgd, layers"
-    assert found.text == (
-        "slope 0.30 (0.20…0.40) (low) to 0.80 (0.70…0.90) (high) at fixed R: "
-        "1 holds, 1 undecided, 1 does not hold"
-    )
-    assert found.verdict == UNDECIDED, "one of three may be contrary by chance"
-    del rates["layer:between"], rates["layer:high"]
-    assert claims.regret_growth("task", [run], "source")[0].verdict == HOLDS
-
-
-def test_runs_without_a_slope_are_undecided():
-    assert claims.regret_growth("task", [{"optimizer": "a", "decomposition": {}}], "s") == []
-    (found,) = claims.regret_growth("task", [_run(None, None, None)], "s")
-    assert (found.verdict, "too little positive regret" in found.text) == (UNDECIDED, True)
 
 
 def _summary(name, loss, optimum, gap):
@@ -152,19 +93,13 @@ def test_adaptive_optimizers_have_to_end_lower():
     assert claims.better_solutions("task", {}, "source") == []
 
 
-def test_claims_together():
-    assert claims.together([HOLDS, HOLDS, "control"]) == HOLDS
-    assert claims.together([HOLDS, FAILS]) == claims.together([FAILS]) == FAILS
-    assert claims.together([HOLDS, FAILS, UNDECIDED]) == UNDECIDED
-    assert claims.together([FAILS] * 2 + [HOLDS] * 12 + ["control"]) == FAILS
-    assert claims.together([FAILS] * 2 + [HOLDS] * 13) == UNDECIDED
-    assert claims.together([HOLDS, UNDECIDED]) == UNDECIDED
+def test_table_has_a_row_for_each_claim():
     pieces = [
-        claims.Evidence("C1", "t", "s", "x", HOLDS, "r"),
-        claims.Evidence("C1", "t", "s", "x", FAILS, "r"),
-        claims.Evidence("C3", "t", "s", "x", HOLDS, "r"),
+        Evidence("C1a", "t", "s", "x", HOLDS, "r"),
+        Evidence("C1a", "t", "s", "x", FAILS, "r"),
+        Evidence("C3", "t", "s", "x", HOLDS, "r"),
     ]
     rows = {row[0]: row[2:] for row in claims.table(pieces)[1]}
-    assert rows["C1"] == (FAILS, "1 holds, 1 does not hold")
-    assert rows["C2"] == ("not measured", "–")
+    assert rows["C1a"] == (FAILS, "1 holds, 1 does not hold")
+    assert rows["C1b"] == rows["C2"] == ("not measured", "–")
     assert rows["C3"] == (HOLDS, "1 holds")

@@ -113,11 +113,13 @@ def test_divergence_is_a_result(data_dir, tmp_path):
         assert run["decomposition"] == {}
 
 
-def test_sampled_units_are_spread_over_each_layer():
+def test_units_are_spread_over_each_layer():
     model = tasks.get("digits_classifier").build_model()
-    found = training.sampled_units(model)
+    found = training.spread_units(model)
     assert found[:2] == ["unit:hidden_1/21", "unit:hidden_1/42"]
     assert len(found) == 6
+    assert len(training.spread_units(model, 1000)) == 64 + 32 + 10
+    assert training.spread_units(model, 0) == []
 
 
 def test_plan_of_settings(digits):
@@ -125,6 +127,9 @@ def test_plan_of_settings(digits):
     assert training.plan_of(task, digits, RegretSettings(epochs=2)) == rounds.Plan(0, 88)
     found = training.plan_of(task, digits, RegretSettings(epochs=2, max_steps=20, burn_in=5))
     assert found == rounds.Plan(5, 15)
+    # A sample is of the whole run, unless it is said otherwise.
+    settings = RegretSettings(epochs=10, sample=40, examples=8)
+    assert training.plan_of(task, digits, settings) == rounds.Plan(0, 440, 40, 8)
 
 
 def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
