@@ -11,6 +11,7 @@ from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.expansion import gradients
 from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
 from keras_taylor.optimum.dense_graphs import DenseGraphs
+from keras_taylor.optimum.output_curvature import by_output
 from keras_taylor.taylor.batch import expand, output_loss_at
 from keras_taylor.taylor.unit_losses import by_example, is_example_wise, recorder
 
@@ -176,23 +177,34 @@ def _quadratic(batch, still, jacobian):
     """Returns the second-order expansion, at z, of a loss that is quadratic in the outputs."""
     points, shape = still.points[0], tf.shape(still.points[0])
 
-    def gradient(moved):
+    def slopes(moved):
         with tf.GradientTape() as tape:
             tape.watch(moved)
             value = output_loss_at(batch, still, [moved])
         return gradients(tape, value, [moved])[0]
 
-    def curvature_product(vector):
-        # The gradient is linear in the outputs.
-        return by_example(gradient(points + tf.reshape(vector, shape))) - at_points
+    def column(vector):
+        # The slope is linear in the outputs.
+        return by_example(slopes(points + tf.reshape(vector, shape))) - slope
 
-    at_points = by_example(gradient(points))
-    columns = tf.map_fn(curvature_product, tf.transpose(jacobian, (2, 0, 1)))
+    def by_output_alone():
+        return tf.matmul(jacobian, curvature * jacobian, transpose_a=True)
+
+    def by_columns():
+        columns = tf.map_fn(column, tf.transpose(jacobian, (2, 0, 1)))
+        return tf.einsum("epu,vep->euv", jacobian, columns)
+
+    slope, curvature, is_apart = by_output(slopes, points)
+    slope, curvature = by_example(slope), by_example(curvature)[..., None]
     examples, value = shape[0], output_loss_at(batch, still, [points])
     return {
         "loss": tf.fill((examples,), value / tf.cast(examples, points.dtype)),
-        "linear": tf.einsum("epu,ep->eu", jacobian, at_points),
-        "curvature": tf.einsum("epu,vep->euv", jacobian, columns),
+        "linear": tf.einsum("epu,ep->eu", jacobian, slope),
+        "curvature": tf.cond(
+            is_apart,
+            lambda: tf.matmul(jacobian, curvature * jacobian, transpose_a=True),
+            by_columns,
+        ),
     }
 
 

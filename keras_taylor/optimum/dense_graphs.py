@@ -4,11 +4,9 @@ import functools
 
 import tensorflow as tf
 
+from keras_taylor.optimum.output_curvature import by_output
 from keras_taylor.taylor.outputs import OutputLoss
 from keras_taylor.taylor.unit_losses import by_example
-
-# How far the loss may be from a sum of losses of single outputs, relative to its change of slope.
-APART = 1e-9
 
 
 class DenseGraphs:
@@ -85,13 +83,9 @@ class DenseGraphs:
     def _of_outputs(self, chunk):
         """Returns slope and curvature of the loss in each output, and whether these say it all."""
         chunk = {name: tensor for name, tensor in chunk.items() if name != "weight"}
-        points = chunk["points"]
-        move = tf.random.stateless_normal(tf.shape(points), (0, 1), dtype=points.dtype)
-        slope, one, other = (self._slopes(points + step, chunk) for step in (0 * move, 1, move))
-        curvature, moved = one - slope, other - slope
-        error = tf.norm(moved - curvature * move)
-        is_apart = bool(error <= APART * tf.norm(moved))
-        return by_example(slope), by_example(curvature), is_apart
+        found = by_output(lambda points: self._slopes(points, chunk), chunk["points"])
+        slope, curvature, is_apart = found
+        return by_example(slope), by_example(curvature), bool(is_apart)
 
     def _chunk_slopes(self, points, chunk):
         with tf.GradientTape() as tape:

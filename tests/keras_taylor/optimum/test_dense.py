@@ -102,7 +102,7 @@ def test_chunks_change_nothing(tmp_path, monkeypatch):
     part = Part(rounds.scopes, "layer:first")
     first = part.vector(rounds.first)
     whole = dense.dense_objective(rounds, part)
-    rounds.remember(None, lambda: None)
+    rounds.remember(None, "nothing", lambda: None)
     monkeypatch.setattr(dense_features, "CHUNK_BYTES", 3000)
     cut = dense.dense_objective(rounds, part)
     assert len(cut._features.chunks) > 2 > len(whole._features.chunks)

@@ -47,9 +47,9 @@ def test_kind_of_the_loss(recorded):
 
 def test_only_the_latest_is_remembered(recorded):
     rounds, made = Rounds(*recorded), []
-    for key in ("a", "a", "b", "a"):
-        rounds.remember(key, lambda key=key: made.append(key))
-    assert made == ["a", "b", "a"]
+    for layer, kind in (("a", "x"), ("a", "y"), ("a", "x"), ("b", "x"), ("a", "x")):
+        rounds.remember(layer, kind, lambda made_of=(layer, kind): made.append(made_of))
+    assert made == [("a", "x"), ("a", "y"), ("b", "x"), ("a", "x")]
 
 
 def test_no_rounds_and_another_model(recorded, tmp_path):
