@@ -9,6 +9,7 @@ import pytest
 import keras_taylor as kt
 from keras_taylor.optimum import decomposition
 
+pytestmark = pytest.mark.usefixtures("traced_once", "graphs_as_traced")
 STEPS, BATCH = 40, 8
 
 

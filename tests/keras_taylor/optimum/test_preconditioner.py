@@ -11,6 +11,7 @@ from keras_taylor.optimum.solve import Solver
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 GENERATOR = np.random.default_rng(0)
 
 

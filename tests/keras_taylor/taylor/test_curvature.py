@@ -34,17 +34,20 @@ def test_samples_have_the_curvature_as_covariance(loss):
     ends = np.cumsum(sizes)[:-1]
     weights = [v.numpy() for v in model.trainable_variables]
 
+    traced = tf.function(lambda v: kt.taylor_curvature_product(model, x, y, weights, v))
+
     def product(direction):
         pieces = np.split(direction, ends)
         arrays = [p.reshape(w.shape) for p, w in zip(pieces, weights, strict=True)]
-        return flat(kt.taylor_curvature_product(model, x, y, weights, arrays))
+        return flat(traced(list(map(tf.constant, arrays))))
 
     curvature = np.stack([product(row) for row in np.eye(sum(sizes))])
-    sample = tf.function(
-        lambda seed: tf.concat(
-            [tf.reshape(t, [-1]) for t in curvature_sample(batch_of(model, x, y), seed)], axis=0
-        )
-    )
-    samples = np.stack([sample(tf.constant(seed)) for seed in range(4000)])
+
+    def sample(seed):
+        tensors = curvature_sample(batch_of(model, x, y), seed)
+        return tf.concat([tf.reshape(t, [-1]) for t in tensors], axis=0)
+
+    sampled = tf.function(lambda seeds: tf.map_fn(sample, seeds, fn_output_signature=tf.float64))
+    samples = sampled(tf.range(4000)).numpy()
     error = np.linalg.norm(samples.T @ samples / 4000 - curvature)
     assert error < 0.1 * np.linalg.norm(curvature)

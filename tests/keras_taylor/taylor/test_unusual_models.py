@@ -93,7 +93,7 @@ def test_control_flow_in_a_layer(kind):
 def test_recurrent_layers_inside_of_others():
     x, y = _data((2, 3, 4), 1)
     plain = _model(
-        lambda z: layers.Dense(1)(layers.Flatten()(layers.TimeDistributed(layers.GRU(2))(z))),
+        lambda z: layers.Dense(1)(layers.Flatten()(layers.TimeDistributed(layers.SimpleRNN(2))(z))),
         (2, 3, 4),
     )
     _assert_fit_logs_the_reference(plain, x, y)

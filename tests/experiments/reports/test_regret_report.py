@@ -1,0 +1,51 @@
+"""Tests of the sections of the regret report, with pictures left out."""
+
+import pytest
+
+from experiments.analysis import regret_summary
+from experiments.reports import regret_report, report
+
+TRACKED = 1000
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    monkeypatch.setattr(report, "picture", lambda description, draw: description)
+
+
+def _sections(*runs):
+    summaries = [regret_summary.summarize(run, TRACKED) for run in runs]
+    return {section.title: section for section in regret_report.sections(runs, summaries, TRACKED)}
+
+
+def test_the_split_of_the_loss_comes_first(make_run):
+    found = _sections(make_run("sgd"))
+    assert next(iter(found)) == "Loss = Taylor optimum + regret"
+    assert all(
+        len(row) == len(s.table.header) for s in found.values() if s.table for row in s.table.rows
+    )
+
+
+def test_each_layer_has_its_pictures(make_run):
+    found = _sections(make_run("sgd"), make_run("adam"))
+    of_layers = found["Linear regret of the layers"].pictures
+    assert ["layer a" in of_layers[0], "layer b" in of_layers[1]] == [True, True]
+    assert len(found["Bounds of Taylor regret"].pictures) == 2
+    assert all("layer a" in picture for picture in found["Layer by layer"].pictures)
+
+
+def test_wide_intervals_and_divergence_are_told(make_run):
+    notes = _sections(make_run("sgd"), make_run("adam", diverged=True))
+    notes = notes["Loss = Taylor optimum + regret"].paragraphs
+    assert notes[0] == "sgd: the interval of layer:a is wider than the tolerance."
+    assert notes[1].startswith("adam diverged: at round 1000")
+
+
+def test_every_column_of_the_first_table_is_explained(make_run):
+    header = _sections(make_run("sgd"))["Loss = Taylor optimum + regret"].table.header
+    terms = " ".join(regret_report.HOW_TO_READ)
+    assert all(column in terms for column in header if column not in ("optimizer", "regret slope"))
+
+
+def test_layers_are_named_in_the_order_of_the_network(make_run):
+    assert regret_report.layers_of([make_run("sgd"), make_run("adam")]) == ["a", "b"]

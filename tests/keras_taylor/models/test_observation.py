@@ -1,0 +1,61 @@
+"""Tests of watching a training step from within."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_taylor.models.observation import Watched, observed
+from keras_taylor.models.tracking import training_batch
+
+
+class WatchedModel(Watched, keras.Model):
+    """A functional model that can be watched."""
+
+
+@pytest.fixture
+def model():
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(inputs)
+    model = WatchedModel(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    return model
+
+
+X, Y = np.array([[1.0, 2.0], [0.0, 1.0]], "float32"), np.zeros((2, 1), "float32")
+
+
+@pytest.fixture
+def batch(model):
+    return training_batch(model, *map(keras.ops.convert_to_tensor, (X, Y)), None)
+
+
+def _step(batch):
+    outputs = batch.model(batch.x, training=True)
+    return batch.model.compute_loss(x=batch.x, y=batch.y, y_pred=outputs)
+
+
+def test_outputs_tangents_and_loss_are_those_of_the_step(batch):
+    direction = [keras.ops.convert_to_tensor([[1.0], [-1.0]])]
+    expanded, loss = observed(batch, [direction], lambda: _step(batch))
+    np.testing.assert_allclose(expanded.points[0], [[3.0], [1.0]])
+    np.testing.assert_allclose(expanded.tangents[0][0], [[-1.0], [-1.0]])
+    assert float(loss) == pytest.approx((9 + 1) / 2)
+
+
+def test_the_forward_pass_runs_once(batch):
+    calls, layer = [], batch.model.layers[-1]
+    original = layer.call
+    layer.call = lambda *inputs, **options: calls.append(1) or original(*inputs, **options)
+    observed(batch, [], lambda: _step(batch))
+    assert len(calls) == 1
+
+
+def test_nobody_watches_afterwards(batch):
+    def fail():
+        _step(batch)
+        raise KeyError("step")
+
+    with pytest.raises(KeyError):
+        observed(batch, [], fail)
+    assert (batch.model._on_call, batch.model._on_loss) == (None, None)
+    assert float(_step(batch)) == pytest.approx(5.0)

@@ -1,0 +1,48 @@
+"""Solves of few and small rounds, whose graphs take longer to make than to run."""
+
+import copy
+import functools
+
+import pytest
+import tensorflow as tf
+
+from keras_taylor.optimum import decomposition, solve
+from keras_taylor.optimum.streamed import StreamedObjective
+
+
+@pytest.fixture(scope="module")
+def traced_once():
+    """Within a module, the rounds of a recording and the objective of a part are made once.
+
+    Each solve starts without a preconditioner, as one with an objective of its own does.
+    """
+    made, objective_of = {}, solve.objective_of
+
+    def objective(rounds, part):
+        key = rounds, part.name
+        if key not in made:
+            made[key] = objective_of(rounds, part)
+        found = copy.copy(made[key])
+        if isinstance(found, StreamedObjective):
+            found._prepared = {}
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        rounds = functools.cache(solve.Rounds)
+        patch.setattr(solve, "Rounds", rounds)
+        patch.setattr(decomposition, "Rounds", rounds)
+        patch.setattr(solve, "objective_of", objective)
+        yield
+
+
+@pytest.fixture(scope="module")
+def graphs_as_traced():
+    """Within a module, graphs run as they were traced.
+
+    Each pass over the rounds has TensorFlow optimise its graph anew, which takes most of a pass
+    over a few rounds and matters to none of the values here.
+    """
+    for is_off in (True, False):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_off})
+        if is_off:
+            yield
