@@ -20,6 +20,11 @@ def snapshot(variables):
     return [tf.identity(variable.value) for variable in variables]
 
 
+def add_in_place(variable, term):
+    """Adds a tensor to a Keras variable by one operation; its own `assign_add` takes three."""
+    variable.value.assign_add(term)
+
+
 def sum_over_replicas(tensors):
     """Returns the sums of tensors over all replicas; with one replica, the same tensors.
 

@@ -110,7 +110,7 @@ class RegretTracker(RegretReadings):
             return
         gradients, weights, is_finite = self._round_by_thread.pop(threading.get_ident())
         updates = [after - before for after, before in zip(self._weights(), weights, strict=True)]
-        ops.cond(is_finite, lambda: self._sums.add_updates(gradients, updates), lambda: None)
+        self._sums.add_updates(gradients, updates, is_finite)
 
     @property
     def _tracks_updates(self):
@@ -150,17 +150,19 @@ class RegretTracker(RegretReadings):
         is_first = ops.equal(self._steps + self._skipped_steps, 0)
         ops.cond(is_first, lambda: self._sums.set_first_weights(weights), lambda: None)
         terms = self._sums.terms(gradients, weights)
-        # The inner product with a gradient that is not finite is not finite, even if W^n = W^1.
-        total = ops.sum(terms[0] + terms[2])
+        # A gradient that is not finite makes its own terms so. Squares that overflow count as such.
+        total = ops.sum(terms)
         is_finite = ops.isfinite(total + loss if loss_is_known else total)
+        # Outside of `cond`, so that it need not wait until all gradients are there.
+        wide = [ops.cast(gradient, SUM_DTYPE) for gradient in gradients]
 
         def add():
-            self._steps.assign_add(1)
-            self._loss_sum.assign_add(loss)
-            self._sums.add(gradients, terms)
+            backend.add_in_place(self._steps, 1)
+            backend.add_in_place(self._loss_sum, loss)
+            self._sums.add(wide, terms)
 
         def skip():
-            self._skipped_steps.assign_add(1)
+            backend.add_in_place(self._skipped_steps, 1)
 
         ops.cond(is_finite, add, skip)
         return gradients, weights, is_finite

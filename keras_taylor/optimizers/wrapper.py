@@ -5,6 +5,8 @@ import numbers
 
 import keras
 
+from keras_taylor import backend
+
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
     """Base of optimizers that wrap another one; abstract.
@@ -61,7 +63,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.apply(gradients, variables)
         with keras.name_scope(self.name, caller=self):
             self.after_update()
-        self._iterations.assign_add(1)
+        backend.add_in_place(self._iterations, 1)
 
     def _known(self, gradients, variables):
         if variables is None and not self.built:

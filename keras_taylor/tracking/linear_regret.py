@@ -34,8 +34,7 @@ def unit_inner_products(scopes, one, other):
     >>> unit_inner_products(scopes, [np.array([[1.0, 2.0]])], [np.array([[3.0, 4.0]])]).numpy()
     array([3., 8.])
     """
-    products = [a * b for a, b in zip(one, other, strict=True)]
-    return ops.cast(scopes.unit_sums(products), SUM_DTYPE)
+    return ops.cast(scopes.inner_products([(one, other)])[0], SUM_DTYPE)
 
 
 def unit_squared_norms(scopes, matrices):
@@ -52,7 +51,7 @@ def unit_squared_norms(scopes, matrices):
     >>> unit_squared_norms(scopes, [np.array([[1.0, 2.0]])]).numpy()
     array([1., 4.])
     """
-    return ops.cast(scopes.unit_sums([ops.square(matrix) for matrix in matrices]), SUM_DTYPE)
+    return ops.cast(scopes.inner_products([(matrices, matrices)])[0], SUM_DTYPE)
 
 
 def linear_regret(scopes, inner_products, gradient_sums, radius, kind="network"):

@@ -11,6 +11,7 @@ With weights `W^n` and gradient `g^n` of round n, these are, over the rounds n s
 
 from keras import ops
 
+from keras_taylor import backend
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.guarantee import guarantee
 from keras_taylor.tracking.signal_to_noise import SignalToNoiseSums
@@ -79,33 +80,33 @@ class RegretSums:
             `||W_u^n - W_u^1||^2`.
         """
         displacements = [w - f for w, f in zip(weights, self._first_weights, strict=True)]
-        products = [g * d for g, d in zip(gradients, displacements, strict=True)]
-        squares = [list(map(ops.square, each)) for each in (gradients, displacements)]
-        sums = self._scopes.stacked_unit_sums([products, *squares])
-        return ops.cast(sums, bounds.SUM_DTYPE)
+        pairs = [(gradients, displacements), (gradients, gradients), (displacements, displacements)]
+        return ops.cast(self._scopes.inner_products(pairs), bounds.SUM_DTYPE)
 
     def add(self, gradients, terms):
         """Adds a round: its gradients as matrices, and its `terms`."""
-        self._unit_sums.assign_add(terms[:2])
+        backend.add_in_place(self._unit_sums, terms[:2])
         for gradient_sum, gradient in zip(self.gradient_sums, gradients, strict=True):
-            gradient_sum.assign_add(ops.cast(gradient, bounds.SUM_DTYPE))
-        totals = [self._scopes.totals(terms[2], kind) for kind in self._part_counts]
-        squares = ops.concatenate([ops.reshape(totals[0], (1,)), *totals[1:]])
+            backend.add_in_place(gradient_sum, ops.cast(gradient, bounds.SUM_DTYPE))
+        units = terms[2]
+        network, layers = ops.sum(units, keepdims=True), self._scopes.totals(units, "layers")
+        squares = ops.concatenate([network, layers, units])
         largest = self._squared_distances
         largest.assign(ops.maximum(largest, squares))
 
-    def add_updates(self, gradients, updates):
+    def add_updates(self, gradients, updates, is_finite):
         """Adds what a round's update has to it, once it is made.
 
         Args:
             gradients: `g^n` as matrices.
             updates: `W^(n+1) - W^n` as matrices.
+            is_finite: Whether the round counts, a boolean scalar.
         """
         if self.noise is not None:
-            self.noise.add(gradients, updates)
+            ops.cond(is_finite, lambda: self.noise.add(gradients, updates), lambda: None)
         if self.squared_updates is not None:
             squares = bounds.unit_squared_norms(self._scopes, updates)
-            self.squared_updates.assign_add(squares)
+            backend.add_in_place(self.squared_updates, ops.where(is_finite, squares, 0.0))
 
     def distances(self, kind):
         """Returns the largest `||W^n - W^1||` of each part.

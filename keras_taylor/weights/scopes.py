@@ -10,33 +10,18 @@ A scope is a string that says which parts of the weights are asked for:
 """
 
 import collections
-import dataclasses
 import itertools
-import math
 import re
 
 import numpy as np
 from keras import ops
 
+from keras_taylor.weights.pieces import Pieces
+
 # A kernel of a depthwise layer under Keras' own name, or of a separable one.
 DEPTHWISE = re.compile(r"(^|/)depthwise_(kernel$|conv[12]d(_\d+)?/[^/]+$)")
 SCOPES = ("network", "layers", "units")
 ONE_UNIT = re.compile(r"unit:(.+)/([0-9]+)")
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """Weights as one matrix: one weight with its units as columns, or many vectors in one row.
-
-    Args:
-        weights: The indices of the weights in the list of all weights.
-        rows: The number of rows; 1 for vectors.
-        columns: The number of columns that each of the weights fills.
-    """
-
-    weights: tuple
-    rows: int
-    columns: tuple
 
 
 class Scopes:
@@ -59,8 +44,7 @@ class Scopes:
 
     A vector over all units holds the units of one layer after those of another. The arithmetic
     uses matrices `(rows, columns)` in which each column belongs to one unit, one matrix for each
-    of `pieces`: one for each weight with several rows, and a single row for all other weights,
-    because many small operations would cost more than the arithmetic.
+    of `pieces` (see `keras_taylor.weights.pieces`).
 
     Args:
         weights: The `keras.Variable`s, in the order of the tensors that are cut later.
@@ -72,7 +56,6 @@ class Scopes:
         unit_counts: The number of units of each weight.
         first_units: The number of each weight's first unit, among all units.
         pieces: The `Piece`s that the matrices follow.
-        column_units: The unit of each column of the matrices side by side.
         unit_layers: The number of the layer of each unit, `(unit_count,)`.
 
     Raises:
@@ -85,7 +68,7 @@ class Scopes:
     >>> scopes.layers
     {'net/a': 2}
     >>> [matrix.shape for matrix in scopes.matrices(model.trainable_variables)]
-    [TensorShape([3, 2]), TensorShape([1, 2])]
+    [TensorShape([1, 8])]
     """
 
     def __init__(self, weights):
@@ -101,36 +84,18 @@ class Scopes:
         firsts, self.layers = _numbered(list(zip(keys, counts, strict=True)))
         self._keys, self.unit_counts, self.first_units = keys, counts, firsts
         self.unit_count = sum(self.layers.values())
-        self.pieces = _pieces(self.shapes, counts)
-        order = [index for piece in self.pieces for index in piece.weights]
-        self.column_units = _concatenated(
-            np.arange(firsts[index], firsts[index] + counts[index]) for index in order
-        )
-        self.unit_layers = _concatenated(
-            np.full(units, number) for number, units in enumerate(self.layers.values())
-        )
+        self._cut = Pieces(self.shapes, counts, firsts)
+        self.pieces = self._cut.pieces
+        lengths = list(self.layers.values())
+        self.unit_layers = np.repeat(np.arange(len(lengths)), lengths).astype("int32")
 
     def matrices(self, tensors):
         """Returns tensors shaped like the weights as matrices `(rows, columns)`, one a piece."""
-        return [
-            _side_by_side(
-                [
-                    ops.reshape(tensors[index], (piece.rows, columns))
-                    for index, columns in zip(piece.weights, piece.columns, strict=True)
-                ]
-            )
-            for piece in self.pieces
-        ]
+        return self._cut.matrices(tensors)
 
     def tensors(self, matrices):
         """Returns matrices, one for each piece, as tensors shaped like the weights."""
-        result = [None] * len(self.shapes)
-        for piece, matrix in zip(self.pieces, matrices, strict=True):
-            ends = itertools.accumulate(piece.columns)
-            for index, columns, end in zip(piece.weights, piece.columns, ends, strict=True):
-                own = matrix[:, end - columns : end]
-                result[index] = ops.reshape(own, self.shapes[index])
-        return result
+        return self._cut.tensors(matrices)
 
     def unit_sums(self, matrices):
         """Returns the sum over the entries of each unit, as one vector `(unit_count,)`.
@@ -138,25 +103,15 @@ class Scopes:
         Args:
             matrices: Matrices `(rows, columns)`, one for each piece.
         """
-        return self.stacked_unit_sums([matrices])[0]
+        return self._cut.unit_sums(matrices)
 
-    def stacked_unit_sums(self, several):
-        """Returns the sums of `unit_sums` for several lists of matrices, `(lists, unit_count)`.
+    def inner_products(self, pairs):
+        """Returns the inner products of the units of pairs, `(pairs, unit_count)`.
 
         Args:
-            several: Lists of matrices `(rows, columns)`, one matrix for each piece.
+            pairs: Pairs of lists of matrices `(rows, columns)`, one matrix for each piece.
         """
-        columns = ops.concatenate(
-            [
-                ops.sum(matrix, axis=0) if piece.rows > 1 else ops.reshape(matrix, (-1,))
-                for matrices in several
-                for piece, matrix in zip(self.pieces, matrices, strict=True)
-            ]
-        )
-        offsets = self.unit_count * np.arange(len(several), dtype="int32")
-        numbers = (offsets[:, None] + self.column_units).ravel()
-        sums = ops.segment_sum(columns, numbers, len(several) * self.unit_count)
-        return ops.reshape(sums, (len(several), self.unit_count))
+        return self._cut.inner_products(pairs)
 
     def totals(self, units, kind):
         """Sums a vector over all units within each part of one kind.
@@ -436,21 +391,6 @@ def _numbered(groups):
     return [firsts[layer] + offsets[layer, units] for layer, units in groups], layers
 
 
-def _pieces(shapes, counts):
-    rows = [math.prod(shape) // units for shape, units in zip(shapes, counts, strict=True)]
-    pieces = [
-        Piece((index,), count, (counts[index],)) for index, count in enumerate(rows) if count > 1
-    ]
-    vectors = tuple(index for index, count in enumerate(rows) if count == 1)
-    if vectors:
-        pieces.append(Piece(vectors, 1, tuple(counts[index] for index in vectors)))
-    return pieces
-
-
-def _concatenated(arrays):
-    return np.concatenate(list(arrays)).astype("int32")
-
-
 def _units(weight, vector_lengths):
     shape = tuple(weight.shape)
     if not shape:
@@ -461,7 +401,3 @@ def _units(weight, vector_lengths):
         if is_named or (flattened in vector_lengths and shape[-1] not in vector_lengths):
             return flattened
     return shape[-1]
-
-
-def _side_by_side(matrices):
-    return matrices[0] if len(matrices) == 1 else ops.concatenate(matrices, axis=1)

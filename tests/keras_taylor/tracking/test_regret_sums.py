@@ -82,7 +82,7 @@ def test_updates_are_summed(made):
         pair = [
             scopes.matrices([a.astype("float32") for a in each]) for each in (gradients, updates)
         ]
-        sums.add_updates(*pair)
+        sums.add_updates(*pair, is_finite=True)
     expected = sum(np.square(u[2]).sum(0) + np.square(u[3]) for u, _ in rounds)
     np.testing.assert_allclose(sums.squared_updates[4:], expected, rtol=1e-5)
 
