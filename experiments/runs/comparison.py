@@ -54,7 +54,7 @@ def train(run):
         optimizer = optimizers.Choice(run.optimizer, run.learning_rate).build()
         model.compile(optimizer, loss=task.build_loss(), metrics=list(task.metrics))
         # Else Keras builds it in the first step, which is then traced twice.
-        optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)
     curve = Curve(run.steps)
     options = {"steps_per_epoch": run.steps, "shuffle": False, "verbose": 0}
     with strategies.with_clear_errors():

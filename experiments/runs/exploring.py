@@ -58,7 +58,7 @@ def explore(
     tracker = kt.optimizers.RegretTracker(choice.build(), track_snr=True)
     model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
     # Else Keras builds it in the first step, which is then traced twice.
-    tracker.build(model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     every = max(1, plan.steps // SNAPSHOTS)
     event_logs.clear(log_dir)
     recorder = kt.callbacks.ActivationRecorder(probe(task, examples), every=every, log_dir=log_dir)

@@ -68,7 +68,7 @@ def train(
     tracker = kt.optimizers.RegretTracker(choice.build(), radius=radius)
     model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
     # Else Keras builds it in the first step, which is then traced twice.
-    tracker.build(model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)
     recorder = readings.RegretRecorder(tracker, plan.steps, plan.burn_in, COMPARATORS)
     means = callbacks.MeanLogs(plan.burn_in)
     bar = callbacks.ProgressBar(f"{choice.label:>12}", plan.steps)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.runs import readings, rounds
+from experiments.runs import exploring, readings, rounds, training
 from experiments.runs.settings import RegretSettings
 from experiments.tasks import datasets
 
@@ -45,6 +45,23 @@ def make_settings(data_dir):
 def settings(make_settings, tmp_path):
     """Settings of a run that takes a moment."""
     return make_settings(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def look_less_often():
+    """Lets runs be read at a few of their rounds, since each reading takes longer than a round."""
+
+    def look(patch):
+        for module, name, most in (
+            (training, "SUMMARIES", 4),
+            (exploring, "SNAPSHOTS", 5),
+            (readings, "LOG_SPACED", 6),
+            (readings, "LINEARLY_SPACED", 6),
+            (readings, "UNITS", 3),
+        ):
+            patch.setattr(module, name, most)
+
+    return look
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from experiments.runs.settings import ExplorationSettings
 
 
 @pytest.fixture(scope="module")
-def finished(data_dir, tmp_path_factory):
+def finished(data_dir, look_less_often, tmp_path_factory):
     settings = ExplorationSettings(
         optimizers=("sgd", "sgd_rms_normalized"),
         max_steps=30,
@@ -22,7 +22,9 @@ def finished(data_dir, tmp_path_factory):
         data_dir=data_dir,
         output_dir=str(tmp_path_factory.mktemp("exploration") / "out"),
     )
-    return settings, exploration.main(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        look_less_often(patch)
+        yield settings, exploration.main(settings)
 
 
 def test_results_are_complete(finished):

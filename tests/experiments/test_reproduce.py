@@ -24,7 +24,7 @@ from experiments.reports import (
     reproduction_report,
     shattering_report,
 )
-from experiments.runs import exploring, presets, readings, results, training
+from experiments.runs import presets, results
 from experiments.runs.settings import ReproductionSettings
 from experiments.tasks.errors import UsageError
 
@@ -57,17 +57,8 @@ def _draw_one_report_only(patch):
         patch.setattr(experiment, module.__name__.rpartition(".")[2], WithoutSections(module))
 
 
-def _look_less_often(patch):
-    """Reads a run at a few of its rounds, of which the report shows no more than a curve."""
-    patch.setattr(training, "SUMMARIES", 2)
-    patch.setattr(exploring, "SNAPSHOTS", 3)
-    patch.setattr(readings, "LOG_SPACED", 4)
-    patch.setattr(readings, "LINEARLY_SPACED", 4)
-    patch.setattr(readings, "UNITS", 2)
-
-
 @pytest.fixture(scope="module")
-def finished(data_dir, tmp_path_factory):
+def finished(data_dir, look_less_often, tmp_path_factory):
     plan = presets.TaskPlan(
         "digits_classifier",
         optimizers=("sgd", "adam"),
@@ -95,7 +86,7 @@ def finished(data_dir, tmp_path_factory):
         patch.setitem(presets.PRESETS, "tiny", (plan,))
         patch.setitem(presets.SHATTERING, "tiny", shattering)
         _draw_one_report_only(patch)
-        _look_less_often(patch)
+        look_less_often(patch)
         directory = tmp_path_factory.mktemp("reproduction") / "out"
         settings = ReproductionSettings("tiny", data_dir=data_dir, output_dir=str(directory))
         reproduce.main(settings)

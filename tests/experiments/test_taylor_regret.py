@@ -40,7 +40,7 @@ def _modified(directory):
 
 
 @pytest.fixture(scope="module")
-def finished(make_settings, tmp_path_factory):
+def finished(make_settings, look_less_often, tmp_path_factory):
     """Settings, and the directory of their results."""
     whole = make_settings(
         tmp_path_factory.mktemp("regret"),
@@ -48,7 +48,9 @@ def finished(make_settings, tmp_path_factory):
         horizons=3,
         keep_trajectories=True,
     )
-    return whole, taylor_regret.main(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        look_less_often(patch)
+        yield whole, taylor_regret.main(whole)
 
 
 def test_results_are_complete(finished, read_summaries):
@@ -72,7 +74,7 @@ def test_results_are_complete(finished, read_summaries):
         "decomposition_optimum_lower/network",
     } < set(summaries)
     steps = [step for step, _ in summaries["regret/average_linear_regret"]]
-    assert steps == list(range(2, 41, 2))
+    assert steps == list(range(10, 41, 10))
     assert len(keras_taylor.Trajectory(directory / "trajectories" / "sgd")) == 35
     with (directory / "decomposition.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

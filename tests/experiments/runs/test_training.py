@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from experiments.runs import callbacks, readings, rounds, training
+from experiments.runs import callbacks, rounds, training
 from experiments.runs.settings import RegretSettings
 from experiments.tasks import optimizers, tasks
 
@@ -15,7 +15,7 @@ def digits(data_dir):
 
 
 @pytest.fixture(scope="module")
-def train(digits, tmp_path_factory):
+def train(digits, look_less_often, tmp_path_factory):
     """Trains some rounds; with `horizons` it decomposes the loss too."""
 
     def run(name="adam", steps=50, burn_in=0, horizons=None, **options):
@@ -24,9 +24,7 @@ def train(digits, tmp_path_factory):
                 patch.setattr(training, "decompose", lambda *arguments: {})
             else:
                 # Tests of a decomposition look at nothing that is read on the way.
-                patch.setattr(readings, "LOG_SPACED", 1)
-                patch.setattr(readings, "LINEARLY_SPACED", 1)
-                patch.setattr(readings, "UNITS", 1)
+                look_less_often(patch)
             return training.train(
                 tasks.get("digits_classifier"),
                 digits,
