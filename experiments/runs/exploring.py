@@ -90,12 +90,13 @@ def _optimum(trajectory, model, tolerance, max_passes):
     found = kt.taylor_optimum(
         trajectory, model, tolerance=tolerance, max_passes=max_passes, verbose=0
     )
+    lower, upper = found.interval()
     return {
         "radius": found.radius,
         "average_loss": found.average_loss,
-        "lower": found.lower_bound,
-        "upper": found.value,
-        "average_regret_lower": found.average_regret[0],
-        "average_regret_upper": found.average_regret[1],
+        "lower": lower,
+        "upper": upper,
+        "average_regret_lower": found.average_loss - upper,
+        "average_regret_upper": found.average_loss - lower,
         "converged": found.converged,
     }
