@@ -1,10 +1,12 @@
 """Convex minimisation over a Euclidean ball, with a certificate: pure NumPy and SciPy.
 
-`F(V) = (1/N) sum_n L^n(V)` is convex, so for any V in the ball of radius R about c and gradient g
+`F(V) = (1/N) sum_n L^n(V)` is convex, so for any V in the ball of radius R about c, any U and the
+gradient g at U
 
-    F(V) - <g, V - c> - R ||g||  <=  min over the ball of F  <=  F(V).
+    F(U) - <g, U - c> - R ||g||  <=  min over the ball of F  <=  F(V).
 
-The difference of the two ends is the Frank-Wolfe gap. Each evaluation of F and g, or of a curvature
+For U = V the difference of the two ends is the Frank-Wolfe gap; another U often proves more (see
+`keras_taylor.optimum.dual`). Each evaluation of F and g, or of a curvature
 product, is one pass over the rounds. Steps are Newton steps: the quadratic model of F at V is
 minimised over the ball in a growing subspace, where it is a trust-region problem of a few dozen
 unknowns (see `keras_taylor.optimum.subspace`). For a quadratic F the model is F, one step is
@@ -82,37 +84,39 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=No
         An `Interval` for each radius, valid whether the tolerance is reached or the passes are used
         up.
     """
-    points = [center if warm_start is None else warm_start] * len(radii)
+    starts = [(center if warm_start is None else warm_start, None)] * len(radii)
     if is_quadratic and len(radii) > 1:
-        points = _points_of_one_model(passes, center, radii, tolerance, points[0])
+        starts = _points_of_one_model(passes, center, radii, tolerance, starts[0][0])
     found, budget = {}, passes.budget
     for place, number in enumerate(np.argsort(radii), start=1):
         # One pass for each of the radii to come.
         budget.reserved += len(radii) - place
         found[number] = _descended(
-            passes, center, radii[number], tolerance, is_quadratic, points[number]
+            passes, center, radii[number], tolerance, is_quadratic, *starts[number]
         )
         budget.reserved -= len(radii) - place
         if not is_quadratic:
-            points = [found[number].point] * len(radii)
+            starts = [(found[number].point, None)] * len(radii)
     return [found[number] for number in range(len(radii))]
 
 
 def _points_of_one_model(passes, center, radii, tolerance, point):
+    """Returns for each radius where the minimum is and where the highest lower bound is."""
     try:
         value, gradient = passes.value_and_gradient(point)
         model = QuadraticModel(passes, center, point, value, gradient)
-        model.refine(radii, tolerance=MARGIN * tolerance, spare=len(radii))
+        model.refine(radii, tolerance=MARGIN * tolerance, spare=2 * len(radii))
     except OutOfPassesError:
-        return [point] * len(radii)
+        return [(point, None)] * len(radii)
     except KeyboardInterrupt:
         passes.budget.interrupt()
-        return [point] * len(radii)
-    return [model.solve(radius).point for radius in radii]
+        return [(point, None)] * len(radii)
+    solutions = [model.solve(radius) for radius in radii]
+    return [(solution.point, solution.dual_point) for solution in solutions]
 
 
-def _descended(passes, center, radius, tolerance, is_quadratic, point):
-    """Returns the interval after Newton steps from a point."""
+def _descended(passes, center, radius, tolerance, is_quadratic, point, dual_point):
+    """Returns the interval after Newton steps from a point, with the bound at another if given."""
     budget = passes.budget
     budget.best = best = Interval(inside(point, center, radius), np.inf, -np.inf)
     try:
@@ -120,15 +124,22 @@ def _descended(passes, center, radius, tolerance, is_quadratic, point):
         if not np.isfinite(value):
             return Interval(best.point, value, -np.inf)
         best = certified(best.point, value, gradient, center, radius)
+        if dual_point is not None:
+            best = _lifted(passes, best, dual_point, center, radius, tolerance)
         while not best.reached(tolerance) and budget.has_left(1):
             budget.best = best
             model = QuadraticModel(passes, center, best.point, best.value, gradient)
             target = 0.0 if is_quadratic else MODEL_SHARE * best.gap
-            model.refine([radius], target, MARGIN * tolerance, spare=1)
-            point = inside(model.solve(radius).point, center, radius)
-            after, after_gradient = _searched(passes, best, point, center, radius)
-            has_moved, is_slow = after.point is not best.point, after.gap > SLOW * best.gap
-            best, gradient = after, after_gradient if has_moved else gradient
+            # Passes to evaluate the points of the value and of the lower bound.
+            model.refine([radius], target, MARGIN * tolerance, spare=2)
+            solution, before = model.solve(radius), best
+            point = inside(solution.point, center, radius)
+            best, after_gradient = _searched(passes, before, point, center, radius)
+            has_moved = best.point is not before.point
+            gradient = after_gradient if has_moved else gradient
+            if solution.lower_bound > best.lower_bound:
+                best = _lifted(passes, best, solution.dual_point, center, radius, tolerance)
+            is_slow = best.gap > SLOW * before.gap
             # What is left is rounding of the curvature products, or of F itself.
             if (is_slow or not has_moved) and not passes.sharpen() and not has_moved:
                 return best
@@ -152,6 +163,17 @@ def certified(point, value, gradient, center, radius):
     is_finite = np.isfinite(value) and np.isfinite(along + across)
     lower = value - along - across if is_finite else -np.inf
     return Interval(point, value, lower, abs(along) + across if is_finite else 0.0)
+
+
+def _lifted(passes, interval, point, center, radius, tolerance):
+    """Returns the interval with the lower bound at another point, if it is not short enough."""
+    if interval.reached(tolerance) or not passes.budget.has_left(1):
+        return interval
+    value, gradient = passes.value_and_gradient(point)
+    found = certified(point, value, gradient, center, radius)
+    lower_bound = max(interval.lower_bound, found.lower_bound)
+    scale = max(interval.scale, found.scale)
+    return dataclasses.replace(interval, lower_bound=lower_bound, scale=scale)
 
 
 def _searched(passes, best, point, center, radius):

@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 from scipy import linalg, optimize
 
+from keras_taylor.optimum.dual import highest_bound
 from keras_taylor.optimum.passes import OutOfPassesError
 from keras_taylor.optimum.tolerance import allowed_gap
 
@@ -27,21 +28,29 @@ NEGLIGIBLE = 1e-10
 
 @dataclasses.dataclass
 class Solution:
-    """The minimiser within the subspace and the ball.
+    """The minimiser within the subspace and the ball, and the point of the highest lower bound.
 
     Args:
         point: The minimiser V.
         value: The quadratic's value there.
-        gap: Its Frank-Wolfe gap `<g, V - c> + R ||g||` over the whole ball.
-        residual: `g` plus the multiplier of the ball times `V - c`; orthogonal to the subspace.
+        lower_bound: The highest lower bound over the whole ball, from the gradient at one point.
+        dual_point: That point, which may be outside the ball.
+        residual: The gradient at V plus the multiplier of the ball times `V - c`; orthogonal to
+            the subspace.
         shift: The multiplier.
     """
 
     point: np.ndarray
     value: float
-    gap: float
+    lower_bound: float
+    dual_point: np.ndarray
     residual: np.ndarray
     shift: float
+
+    @property
+    def gap(self):
+        """The distance of the two ends."""
+        return self.value - self.lower_bound
 
 
 class QuadraticModel:
@@ -57,13 +66,15 @@ class QuadraticModel:
 
     def __init__(self, passes, center, at, value, gradient):
         self._passes, self._center, self._at = passes, center, at
-        self._basis, self._images = _Rows(center.size), _Rows(center.size)
+        self._basis, self._curvature = _Rows(center.size), np.zeros((0, 0))
+        # The images of the basis under the curvature, which are `factor' across`.
+        self._across, self._factor = _Rows(center.size), np.zeros((0, 0))
         offset = at - center
         self.is_complete = False
         product = np.zeros_like(offset)
         if np.any(offset):
             self._add(offset)
-            product = self._images.rows[0] * np.linalg.norm(offset)
+            product = self._image([np.linalg.norm(offset)])
         # The quadratic seen from the centre.
         self._linear = gradient - product
         self._constant = value - gradient @ offset + product @ offset / 2
@@ -92,20 +103,32 @@ class QuadraticModel:
 
     def solve(self, radius):
         """Returns the `Solution` for a radius."""
-        basis, images = self._basis.rows, self._images.rows
-        curvature = basis @ images.T
-        linear = basis @ self._linear
-        z, shift = trust_region((curvature + curvature.T) / 2, linear, radius)
-        offset = basis.T @ z
-        product = images.T @ z
-        gradient = self._linear + product
+        z, shift = trust_region(self._curvature, self._basis.rows @ self._linear, radius)
+        inside = self._across.rows @ self._linear
+        outside = np.linalg.norm(self._linear - self._across.rows.T @ inside)
+        dual = highest_bound(self._curvature, self._factor, inside, outside, radius)
+        value, _, offset, gradient = self._at_offset(z, radius)
+        bounds = {self._at_offset(one, radius)[1]: one for one in (z, dual)}
+        lower_bound = max(bounds)
         return Solution(
             point=self._center + offset,
-            value=float(self._constant + self._linear @ offset + product @ offset / 2),
-            gap=float(gradient @ offset + radius * np.linalg.norm(gradient)),
+            value=value,
+            lower_bound=lower_bound,
+            dual_point=self._center + self._basis.rows.T @ bounds[lower_bound],
             residual=gradient + shift * offset,
             shift=shift,
         )
+
+    def _at_offset(self, z, radius):
+        """Returns the value, the lower bound, the offset from c and the gradient at `c + B'z`."""
+        offset, product = self._basis.rows.T @ z, self._image(z)
+        gradient = self._linear + product
+        value = float(self._constant + self._linear @ offset + product @ offset / 2)
+        return value, lower_bound(value, gradient, offset, radius), offset, gradient
+
+    def _image(self, z):
+        """Returns the curvature times `B'z`."""
+        return self._across.rows.T @ (self._factor @ z)
 
     def _direction(self, solution, radius, spare):
         """Returns where to look next: the residual, preconditioned where that is possible."""
@@ -117,18 +140,43 @@ class QuadraticModel:
         return precondition(solution.residual, max(solution.shift, least))
 
     def _add(self, direction):
-        length = np.linalg.norm(direction)
-        basis = self._basis.rows
-        vector = direction / length if length else direction
-        for _ in range(2):
-            vector = vector - basis.T @ (basis @ vector)
-        left = np.linalg.norm(vector)
-        self.is_complete = left <= NEGLIGIBLE or len(basis) == len(direction)
+        _, vector, left = _apart(direction, self._basis.rows)
+        self.is_complete = not left or len(self._basis.rows) == len(direction)
         if not self.is_complete:
-            vector = vector / left
             image = self._passes.curvature_product(self._at, vector)
+            inside, across, left = _apart(image, self._across.rows)
             self._basis.append(vector)
-            self._images.append(image)
+            self._across.append(across)
+            self._factor = np.block(
+                [[self._factor, inside[:, None]], [np.zeros(len(inside)), left]]
+            )
+            # Symmetric but for rounding, of which each entry has the mean.
+            products = self._basis.rows @ image, self._factor.T @ (self._across.rows @ vector)
+            products = (products[0] + products[1]) / 2
+            border = products[:-1, None]
+            self._curvature = np.block([[self._curvature, border], [border.T, products[-1]]])
+
+
+def lower_bound(value, gradient, offset, radius):
+    """Returns `F(V) - <g, V - c> - R ||g||`, a lower bound of F over the ball about c."""
+    return float(value - gradient @ offset - radius * np.linalg.norm(gradient))
+
+
+def _apart(vector, rows):
+    """Splits a vector into its products with orthonormal rows, and a direction apart from them.
+
+    Returns:
+        The products, the direction as a unit vector, and how much of it the vector has: zero, with
+        a direction of zeros, where that is rounding.
+    """
+    length, inside = np.linalg.norm(vector), np.zeros(len(rows))
+    for _ in range(2):
+        products = rows @ vector
+        inside, vector = inside + products, vector - rows.T @ products
+    left = np.linalg.norm(vector)
+    if left <= NEGLIGIBLE * length:
+        return inside, np.zeros_like(vector), 0.0
+    return inside, vector / left, left
 
 
 class _Rows:

@@ -99,7 +99,7 @@ def recorded(tmp_path_factory):
 
 
 def test_it_takes_fewer_passes_to_the_same_optimum(recorded, monkeypatch):
-    options = {"radius": 20.0, "max_passes": 60, "verbose": 0}
+    options = {"radius": 20.0, "max_passes": 40, "verbose": 0}
     prepared = kt.taylor_optimum(*recorded, **options)
     monkeypatch.setattr(passes, "PATIENCE", 1000)
     plain = kt.taylor_optimum(*recorded, **options)

@@ -301,7 +301,9 @@ def test_a_solve_goes_on_from_an_earlier_one(network):
     assert not short.converged
     assert after.converged
     assert after.value <= short.value
-    assert _solve(trajectory, model, warm_start=after, **options).passes == 1
+    # Where the minimum is, is handed on; where the lower bound is, is found again.
+    again = _solve(trajectory, model, warm_start=after, **options)
+    assert again.passes < _solve(trajectory, model, **options).passes
 
 
 def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):

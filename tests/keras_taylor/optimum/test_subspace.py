@@ -39,9 +39,13 @@ def test_solutions_tell_value_and_gap_of_the_quadratic(offset):
     value, gradient = problem.value_and_gradient(found.point)
     move = found.point - center
     assert found.value == pytest.approx(value)
-    assert found.gap == pytest.approx(gradient @ move + 0.7 * np.linalg.norm(gradient))
-    assert found.gap <= 0.05
     assert np.linalg.norm(move) <= 0.7 * (1 + 1e-9)
+    dual_value, dual_gradient = problem.value_and_gradient(found.dual_point)
+    along = dual_gradient @ (found.dual_point - center)
+    bound = dual_value - along - 0.7 * np.linalg.norm(dual_gradient)
+    assert found.lower_bound == pytest.approx(bound)
+    assert found.lower_bound >= value - gradient @ move - 0.7 * np.linalg.norm(gradient)
+    assert 0 <= found.gap <= 0.05
 
 
 def test_subspace_of_full_dimension_is_complete():
