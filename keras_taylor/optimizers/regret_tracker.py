@@ -1,6 +1,7 @@
 """An optimizer wrapper that tracks linear regret while a model trains."""
 
 import threading
+import warnings
 import weakref
 
 import keras
@@ -41,10 +42,11 @@ class RegretTracker(RegretReadings):
 
     The tracker sees the loss in `scale_loss`, which `fit` calls. In a custom loop, call
     `loss = optimizer.scale_loss(loss)` once before each `apply`. Without the loss, `average_loss`
-    and `optimum_lower_bound` are NaN, while linear regret is not affected. The loss is missing,
-    too, if a `LossScaleOptimizer` is around the tracker, because it does not pass the loss on.
-    (Under mixed_float16, `compile` puts one there. It also skips rounds that are not finite by
-    itself, and these are not counted in `skipped_steps`.)
+    and `optimum_lower_bound` are NaN, which a warning says once, while linear regret is not
+    affected. The loss is missing, too, if a `LossScaleOptimizer` is around the tracker, because it
+    does not pass the loss on; `keras_taylor.optimizers.LossScaled` does. (Under mixed_float16,
+    `compile` puts the former around whatever is neither. Both skip rounds that are not finite by
+    themselves, and these are not counted in `skipped_steps`.)
 
     Memory: one copy of the weights in their dtype and one in float64; with `track_snr` three more
     in float64. With `track_step_ratio`, another copy of the weights for the length of a step.
@@ -88,6 +90,7 @@ class RegretTracker(RegretReadings):
         super().__init__(inner_optimizer, radius, track_snr, track_step_ratio, momentum, name)
         # Under `tf.distribute`, each replica runs a round in its own thread.
         self._loss_by_thread, self._round_by_thread = {}, {}
+        self._has_missed_loss = False
         _latest[self.name] = self
 
     def scale_loss(self, loss):
@@ -97,6 +100,8 @@ class RegretTracker(RegretReadings):
     def before_update(self, gradients, variables):
         loss = self._loss_by_thread.pop(threading.get_ident(), None)
         is_known = loss is not None and backend.is_reachable(loss)
+        if not is_known:
+            self._tell_of_missing_loss()
         loss = ops.cast(loss if is_known else float("nan"), SUM_DTYPE)
         tensors = backend.sum_over_replicas(self._comparable(gradients, variables))
         (loss,) = backend.sum_over_replicas([loss])
@@ -104,6 +109,18 @@ class RegretTracker(RegretReadings):
         if self._tracks_updates:
             self._round_by_thread[threading.get_ident()] = recorded
         return gradients
+
+    def _tell_of_missing_loss(self):
+        if self._has_missed_loss:
+            return
+        self._has_missed_loss = True
+        warnings.warn(
+            f"{self.name} was not given the loss of a round, without which `average_loss` and "
+            "`optimum_lower_bound` are NaN: compile with `keras_taylor.optimizers.LossScaled` "
+            "around it under mixed_float16 or in place of a LossScaleOptimizer; in a custom loop, "
+            "call `loss = optimizer.scale_loss(loss)` before each `apply`",
+            stacklevel=3,
+        )
 
     def after_update(self):
         if not self._tracks_updates:

@@ -161,7 +161,7 @@ def _checked(optimizer, wrapper):
         if isinstance(inner, keras.mixed_precision.LossScaleOptimizer):
             raise ValueError(
                 f"{wrapper.__name__} cannot wrap a LossScaleOptimizer, whose gradients are not "
-                f"yet unscaled: write LossScaleOptimizer({wrapper.__name__}(...)) instead"
+                f"yet unscaled: write LossScaled({wrapper.__name__}(...)) instead"
             )
         if isinstance(inner, wrapper):
             raise ValueError(

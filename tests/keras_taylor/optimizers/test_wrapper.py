@@ -91,7 +91,7 @@ def test_wrapper_inside_a_wrapper_is_refused():
 
 
 def test_loss_scale_optimizer_belongs_outside():
-    with pytest.raises(ValueError, match=r"LossScaleOptimizer\(Identity"):
+    with pytest.raises(ValueError, match=r"LossScaled\(Identity"):
         Identity(keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD()))
 
 
