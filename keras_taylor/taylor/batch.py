@@ -150,7 +150,7 @@ def expand(batch, directions=(), run=None):
         points, tangents, (loss, outputs, penalties) = expansion.expand(
             batch.method, batch.model, forward, list(directions), batch.weights, batch.x
         )
-        penalty = sum(ops.sum(one) for one in penalties) if penalties else None
+        penalty = _total(penalties) if penalties else None
     penalty_gradient = None
     if penalty is not None:
         penalty_gradient = expansion.gradients(tape, penalty, batch.weights)
@@ -194,8 +194,15 @@ def penalised(expanded, number, value):
     if expanded.penalty is None:
         return value
     pairs = zip(expanded.penalty_gradient, expanded.directions[number], strict=True)
-    change = sum(ops.sum(gradient * move) for gradient, move in pairs if move is not None)
-    return value + expanded.penalty + change
+    changes = [ops.sum(gradient * move) for gradient, move in pairs if move is not None]
+    # Layers may have dtypes of their own.
+    return value + sum(ops.cast(term, value.dtype) for term in [expanded.penalty, *changes])
+
+
+def _total(penalties):
+    """Returns the sum of penalties in the widest of their dtypes."""
+    dtype = keras.backend.result_type(*(penalty.dtype for penalty in penalties))
+    return sum(ops.cast(ops.sum(penalty), dtype) for penalty in penalties)
 
 
 def loss_at(batch, expanded, number):

@@ -61,8 +61,11 @@ def by_layer(batch, move):
     ]
     values = ops.concatenate(values)
     if still.penalty is not None:
-        changes = [g * m for g, m in zip(still.penalty_gradient, move, strict=True)]
-        values = values + still.penalty + scopes.unit_sums(scopes.matrices(changes))
+        changes = [
+            ops.cast(g * m, values.dtype) for g, m in zip(still.penalty_gradient, move, strict=True)
+        ]
+        changes = scopes.unit_sums(scopes.matrices(changes))
+        values = values + ops.cast(still.penalty, values.dtype) + changes
     return scopes.named(values, "units")
 
 
@@ -85,7 +88,9 @@ def _unit_by_unit(batch, still, move, layer):
         return output_loss_at(batch, still, [p + t for p, t in zip(points, tangents, strict=True)])
 
     length = 1 if batch.method == "reverse" else CHUNK_ELEMENTS // _largest(batch, part)
-    return _in_chunks(loss_of, batch.scopes.layer_units(layer), length, batch.weights[0].dtype)
+    # Losses may have another dtype than outputs and weights.
+    dtype = output_loss_at(batch, still, still.points).dtype
+    return _in_chunks(loss_of, batch.scopes.layer_units(layer), length, dtype)
 
 
 def _largest(batch, part):
@@ -165,7 +170,8 @@ def _losses(batch, still, tangents, unit_counts):
 
     total = sum(unit_counts.values())
     length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or OPEN_LENGTH))
-    values = _in_chunks(loss_of, range(total), length, tangents.dtype)
+    dtype = output_loss_at(batch, still, points).dtype
+    values = _in_chunks(loss_of, range(total), length, dtype)
     return dict(zip(unit_counts, tf.split(values, list(unit_counts.values())), strict=True))
 
 

@@ -62,3 +62,26 @@ def test_batch_normalization_mixes_examples_in_training_only(prepared, monkeypat
     calls.clear()
     kt.taylor_loss(model, x, y, comparator, "units")
     assert calls == ["first", "norm", "last"]
+
+
+@pytest.mark.parametrize(
+    "dtypes", [("float64", "float64"), ("float16", "float16"), ("float64", "float32")], ids=str
+)
+@pytest.mark.parametrize("outputs", [2, unit_losses.FEW_OUTPUTS + 1])
+def test_layers_of_other_dtypes_than_the_loss(dtypes, outputs):
+    """Each unit is one comparator of the network, which differs from the weights in it alone."""
+    hidden = layers.Dense(3, dtype=dtypes[0], kernel_regularizer="l2")
+    model = keras.Sequential([keras.Input((4,)), hidden, layers.Dense(outputs, dtype=dtypes[1])])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    y = np.zeros((5, outputs))
+    weights = [keras.ops.convert_to_numpy(v).astype("float64") for v in model.trainable_variables]
+    units = kt.taylor_loss(model, x, y, [w + 0.1 for w in weights], "units")
+    for layer, values in enumerate(units.values()):
+        for unit in (0, len(values) - 1):
+            comparator = [w.copy() for w in weights]
+            for w in comparator[2 * layer : 2 * layer + 2]:
+                w[..., unit] += 0.1
+            expected = float(kt.taylor_loss(model, x, y, comparator))
+            tolerance = 5e-3 if "float16" in dtypes else 1e-5
+            assert float(values[unit]) == pytest.approx(expected, rel=tolerance)
