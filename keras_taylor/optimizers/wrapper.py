@@ -105,6 +105,11 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         if "inner_optimizer" in self.__dict__:
             self.inner_optimizer.loss_scale_factor = factor
 
+    @property
+    def _model_variables_moving_average(self):
+        # SwapEMAWeights looks for it in the optimizer that a model's own wraps, and no deeper.
+        return self.inner_optimizer._model_variables_moving_average
+
     def scale_loss(self, loss):
         return self.inner_optimizer.scale_loss(loss)
 

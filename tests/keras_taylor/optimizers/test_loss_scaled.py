@@ -19,13 +19,14 @@ def _data():
     return generator.normal(size=(24, 5)).astype("float32"), generator.normal(size=(24, 2))
 
 
-def _trained(optimizer, **options):
+def _trained(optimizer, averages=False, **options):
     """Returns the model after six rounds, and the loss that `fit` says."""
     keras.utils.set_random_seed(0)
     hidden = keras.layers.Dense(6, "relu")
     model = keras.Sequential([keras.Input((5,)), hidden, keras.layers.Dense(2)])
     model.compile(optimizer, loss="mse", **options)
-    history = model.fit(*_data(), batch_size=4, shuffle=False, verbose=0)
+    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averages else []
+    history = model.fit(*_data(), batch_size=4, shuffle=False, verbose=0, callbacks=swap)
     return model, history.history["loss"][0]
 
 
@@ -73,3 +74,20 @@ def test_a_missing_loss_is_told_of_once(recwarn):
     for _ in range(3):
         tracker.apply([np.ones(2)], [variable])
     assert len([w for w in recwarn if "was not given the loss" in str(w.message)]) == 1
+
+
+def test_averaged_weights_are_found_under_two_wrappers():
+    def build():
+        return keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+
+    scaled, scale = keras.mixed_precision.LossScaleOptimizer, {"initial_scale": 8.0}
+    bare, _ = _trained(scaled(build(), **scale), averages=True)
+    tracker = kt.optimizers.RegretTracker(build())
+    model, _ = _trained(kt.optimizers.LossScaled(tracker, **scale), averages=True)
+    for one, other in zip(bare.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_averaged_weights_the_callback_says_so():
+    with pytest.raises(ValueError, match="use_ema=True"):
+        _trained(kt.optimizers.LossScaled(kt.optimizers.RegretTracker("sgd")), averages=True)
