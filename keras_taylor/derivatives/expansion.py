@@ -82,7 +82,11 @@ def gradients(tape, targets, sources, upstream=None):
     """Returns the gradients of a tape, dense, and zero where there is no connection."""
     zero = tf.UnconnectedGradients.ZERO
     found = tape.gradient(targets, sources, upstream, unconnected_gradients=zero)
-    return [backend.densify(gradient) for gradient in found]
+    found = [backend.densify(gradient) for gradient in found]
+    for gradient, source in zip(found, sources, strict=True):
+        # A matrix product over several axes leaves them open while a graph is traced.
+        gradient.set_shape(source.shape)
+    return found
 
 
 def call_options(model, training):

@@ -28,9 +28,9 @@ AGREEMENT = {"float32": 1e-3, "float64": 1e-9}
 def dense_objective(rounds, part):
     """Returns the `DenseObjective` of a part, or `None` where passes have to go through the model.
 
-    That is the case for parts other than a dense layer or a unit of one, inputs with more axes than
-    two, several outputs, penalties, batches of different sizes, layers that treat examples
-    together (BatchNormalization in training), and features too large to keep. The features
+    That is the case for parts other than a dense layer or a unit of one, inputs with open axes
+    besides the examples', several outputs, penalties, batches of different sizes, layers that treat
+    examples together (BatchNormalization in training), and features too large to keep. The features
     are checked once against a pass through the model at the first weights.
 
     Args:
@@ -108,7 +108,7 @@ class DenseObjective(SmoothObjective):
 
     def _matrix(self, vector):
         chunk = self._features.chunks[0]
-        shape = (chunk["inputs"].shape[1], chunk["before"].shape[1])
+        shape = (chunk["inputs"].shape[-1], chunk["before"].shape[-1])
         return tf.constant(vector.reshape(shape), chunk["inputs"].dtype)
 
     def _mean(self, gradients):

@@ -86,7 +86,8 @@ class Features:
             `inputs`, h with a last column of ones where the layer has a bias; `before`, z; and
             either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z is not f itself),
             or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`. Where rounds are a sample
-            also `weight`, the rounds that each example's stands for.
+            also `weight`, the rounds that each example's stands for. Where the layer acts on
+            several places of an example, h, z and D have an axis of these before the last.
         graphs: The `DenseGraphs` that the layer and its units share.
 
     Attributes:
@@ -131,35 +132,50 @@ def _of_round(rounds, layer, compiled, weight, tensors):
         return {}
     _, inputs, before = records[0]
     if layer.use_bias:
-        inputs = tf.concat([inputs, tf.ones_like(inputs[:, :1])], 1)
+        inputs = tf.concat([inputs, tf.ones_like(inputs[..., :1])], -1)
+    has_places = len(before.shape) > 2
+    if has_places:
+        inputs, before = _with_one_axis_of_places(inputs), _with_one_axis_of_places(before)
     found, points = {"inputs": inputs, "before": before}, still.points[0]
     if rounds.is_sampled:
         found["weight"] = tf.fill(tf.shape(inputs)[:1], tf.cast(weight, inputs.dtype))
-    jacobian = None if before is points else _jacobian(tape, flat, before)
-    if jacobian is not None and still.loss.is_quadratic and layer.units < flat.shape[1]:
+    jacobian = None if records[0][2] is points else _jacobian(tape, flat, records[0][2])
+    if has_places and jacobian is not None:
+        jacobian = _with_one_axis_of_places(jacobian, leading=2)
+    is_shorter = not has_places and layer.units < flat.shape[1]
+    if jacobian is not None and still.loss.is_quadratic and is_shorter:
         return found | _quadratic(batch, still, jacobian)
     found |= {"points": points, "y": batch.y}
     found |= {} if jacobian is None else {"jacobian": jacobian}
     return found | ({} if batch.sample_weight is None else {"sample_weight": batch.sample_weight})
 
 
+def _with_one_axis_of_places(tensor, leading=1):
+    """Returns a tensor with the axes between the leading ones and the last as one."""
+    shape = tensor.shape[leading:]
+    head = tf.shape(tensor)[:leading]
+    return tf.reshape(tensor, tf.concat([head, [math.prod(shape[:-1]), shape[-1]]], 0))
+
+
 def _jacobian(tape, outputs, before):
-    """Returns the outputs' Jacobian in the pre-activation, `(examples, outputs, units)`."""
-    if before.shape[1] >= outputs.shape[1]:
+    """Returns the outputs' Jacobian in the pre-activation, `(examples, outputs, ..., units)`."""
+    if math.prod(before.shape[1:]) >= outputs.shape[1]:
         return tape.batch_jacobian(outputs, before)
     # The pullback is linear in its argument, and its Jacobian takes one product for each unit.
     upstream = tf.zeros_like(outputs)
     with tf.GradientTape() as outer:
         outer.watch(upstream)
         pulled = tape.gradient(outputs, before, upstream)
-    return tf.transpose(outer.batch_jacobian(pulled, upstream), (0, 2, 1))
+    jacobian = outer.batch_jacobian(pulled, upstream)
+    axes = list(range(len(jacobian.shape)))
+    return tf.transpose(jacobian, [0, axes[-1], *axes[1:-1]])
 
 
 def _is_simple(batch, still, records):
     points = still.points
     return (
         len(points) == len(records) == 1
-        and len(records[0][1].shape) == 2
+        and None not in records[0][1].shape[1:]
         and tf.is_tensor(batch.y)
         and None not in points[0].shape[1:]
         and math.prod(points[0].shape[1:]) <= MOST_OUTPUTS
@@ -200,23 +216,23 @@ def _quadratic(batch, still, jacobian):
     return {
         "loss": tf.fill((examples,), value / tf.cast(examples, points.dtype)),
         "linear": tf.einsum("epu,ep->eu", jacobian, slope),
-        "curvature": tf.cond(
-            is_apart,
-            lambda: tf.matmul(jacobian, curvature * jacobian, transpose_a=True),
-            by_columns,
-        ),
+        "curvature": tf.cond(is_apart, by_output_alone, by_columns),
     }
 
 
 def _unit_tensors(chunk, unit):
     one = slice(unit, unit + 1)
-    yield "before", chunk["before"][:, one]
+    yield "before", chunk["before"][..., one]
     if "curvature" in chunk:
         yield "linear", chunk["linear"][:, one]
         yield "curvature", chunk["curvature"][:, one, one]
     elif "jacobian" in chunk:
-        yield "jacobian", chunk["jacobian"][:, :, one]
+        yield "jacobian", chunk["jacobian"][..., one]
     else:
-        shape = tf.shape(chunk["before"])
-        column = tf.one_hot(unit, shape[1], dtype=chunk["before"].dtype)
-        yield "jacobian", tf.tile(column[None, :, None], (shape[0], 1, 1))
+        before = chunk["before"]
+        examples, *places, units = tf.shape(before).numpy()
+        # Of the outputs at all places, those of the unit at its own.
+        identity = tf.eye(math.prod(places), dtype=before.dtype)[:, None, :, None]
+        column = identity * tf.one_hot(unit, units, dtype=before.dtype)[None, :, None, None]
+        jacobian = tf.reshape(column, [1, -1, *places, 1])
+        yield "jacobian", tf.tile(jacobian, [examples] + [1] * (len(jacobian.shape) - 1))

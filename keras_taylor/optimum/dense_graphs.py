@@ -55,8 +55,11 @@ class DenseGraphs:
 
         Returns:
             The arguments of `keras_taylor.optimum.gram.UnitExpansions` for a chunk, a dictionary of
-            arrays; `None` where an output's share of the loss depends on the other outputs.
+            arrays; `None` where an output's share of the loss depends on the other outputs, or
+            the unit acts on several places of an example.
         """
+        if len(chunk["before"].shape) > 2:
+            return None
         weight = chunk.get("weight", tf.ones_like(chunk["before"][:, 0]))
         found = {"inputs": chunk["inputs"], "before": chunk["before"]}
         found |= {"losses": self._own_losses(chunk), "weights": weight[:: self._batch_size]}
@@ -95,13 +98,14 @@ class DenseGraphs:
 
     def _sum(self, v, chunk):
         """Returns the sum of the Taylor losses of the rounds of a chunk, times their weights."""
-        moved, weight = chunk["inputs"] @ v - chunk["before"], chunk.get("weight")
+        moved = tf.tensordot(chunk["inputs"], v, 1) - chunk["before"]
+        weight = chunk.get("weight")
         if "curvature" in chunk:
             product = tf.linalg.matvec(chunk["curvature"], moved)
             by_example = tf.reduce_sum((chunk["linear"] + product / 2) * moved, 1) + chunk["loss"]
             return tf.reduce_sum(by_example if weight is None else weight * by_example)
         if "jacobian" in chunk:
-            moved = tf.linalg.matvec(chunk["jacobian"], moved)
+            moved = tf.linalg.matvec(_flat(chunk["jacobian"], 2), _flat(moved, 1))
         point = chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))
         return self._at_points(point, chunk)
 
@@ -110,6 +114,11 @@ class DenseGraphs:
         value = self._loss(chunk["y"], output, [point], _product(chunk))
         rounds = tf.shape(chunk["before"])[0] // self._batch_size
         return value if self._is_sum else value * tf.cast(rounds, value.dtype)
+
+
+def _flat(tensor, leading):
+    """Returns a tensor with the axes after the leading ones, places and units, as one."""
+    return tf.reshape(tensor, tf.concat([tf.shape(tensor)[:leading], [-1]], 0))
 
 
 def _product(chunk):

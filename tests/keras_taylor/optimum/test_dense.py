@@ -96,6 +96,46 @@ def test_objective_is_that_of_passes_through_the_model(case, layer, unit, tmp_pa
             np.testing.assert_allclose(np.mean(fast.losses(v)), value, rtol=1e-9)
 
 
+def _on_places(loss, final):
+    """A model whose dense layers act on each of three places, or on two axes of them."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3, 2, 5))
+    hidden = keras.layers.Dense(4, "tanh", name="first")(inputs)
+    hidden = keras.layers.Reshape((3, 8))(hidden)
+    hidden = keras.layers.Dense(2, "relu", bias_initializer="ones", name="middle")(hidden)
+    if final == "pooled":
+        hidden = keras.layers.GlobalAveragePooling1D()(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="last")(hidden))
+    model.compile(keras.optimizers.SGD(0.1), loss=loss)
+    return model
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("loss", "final"), [("mse", "pooled"), ("huber", "places")])
+def test_objective_of_layers_on_places_is_that_of_passes(loss, final, tmp_path):
+    model = _on_places(loss, final)
+    generator = np.random.default_rng(0)
+    shapes = (BATCH, *model.input_shape[1:]), (BATCH, *model.output_shape[1:])
+    batches = [tuple(generator.normal(size=shape) for shape in shapes) for _ in range(ROUNDS)]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=ROUNDS, verbose=0)
+    rounds = Rounds(trajectory, model)
+    for name in ("layer:first", "unit:middle/1", "layer:last", "unit:last/1"):
+        part = Part(rounds.scopes, name)
+        fast, slow = dense.dense_objective(rounds, part), StreamedObjective(rounds, part)
+        assert fast is not None, name
+        first = part.vector(rounds.first)
+        v, p = first + 0.3 * generator.normal(size=(2, first.size))
+        for found, expected in zip(
+            fast.value_and_gradient(v), slow.value_and_gradient(v), strict=True
+        ):
+            np.testing.assert_allclose(found, expected, atol=1e-9)
+        products = fast.curvature_product(v, p), slow.curvature_product(v, p)
+        np.testing.assert_allclose(*products, atol=1e-9)
+        np.testing.assert_allclose(fast.losses(v), slow.losses(v))
+    units = kt.taylor_optimum(trajectory, model, "unit:middle/0", radius=0.5, verbose=0)
+    assert units.converged
+
+
 @pytest.mark.usefixtures("float64")
 def test_chunks_change_nothing(tmp_path, monkeypatch):
     model = _model("mse")
