@@ -1,4 +1,4 @@
-"""Tests of the metrics in `compile`, `fit` and `evaluate`."""
+"""Tests of all metrics that read a tracker, in `compile`, `fit` and `evaluate`."""
 
 import csv
 
