@@ -266,6 +266,60 @@ class RegretReadings(OptimizerWrapper):
         kind = self._kind(scope)
         return self._named(self._sums.distances(kind), scope)
 
+    def gradient_norm(self, scope="network"):
+        """Returns the root mean square of the gradient's norm, `sqrt(sum_n ||g_s^n||^2 / N)`.
+
+        Args:
+            scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
+
+        Returns:
+            A scalar for the network, one layer or one unit; `{layer: scalar}`; or
+            `{layer: (units,)}`. NaN before the first round.
+
+        Raises:
+            ValueError: if the optimizer is not built or there is no such scope.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(1.0))
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> optimizer.apply([np.array([3.0, -4.0], "float32")], [weight])
+        >>> float(optimizer.gradient_norm())
+        5.0
+        """
+        kind = self._kind(scope)
+        return self._named(self._sums.gradient_norms(kind, self._steps), scope)
+
+    def first_skipped(self):
+        """Returns which round was the first to be left out, and the layers to blame.
+
+        A layer is to blame if its gradient was not finite, or too large to square. There is none
+        where only the loss was not finite. Where the forward pass gave what is not finite, most
+        layers' gradients usually are that, too.
+
+        Returns:
+            `None` if no round was left out; else a dictionary with `round`, its number since
+            tracking started, and `layers`, a list of their keys.
+
+        Raises:
+            ValueError: if the optimizer is not built.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(1.0))
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> for gradient in (3.0, np.inf):
+        ...     optimizer.apply([np.array([gradient, 1.0], "float32")], [weight])
+        >>> optimizer.first_skipped()
+        {'round': 2, 'layers': ['w']}
+        """
+        self._kind("network")
+        round, not_finite = self._sums.first_skipped()
+        if not int(round):
+            return None
+        pairs = zip(self._scopes.layers, ops.convert_to_numpy(not_finite), strict=True)
+        return {"round": int(round), "layers": [layer for layer, is_so in pairs if is_so]}
+
     def snr(self, scope="network", of="gradients"):
         """Returns quantiles of the signal-to-noise ratio of coordinates over the rounds tracked.
 

@@ -180,6 +180,7 @@ class RegretTracker(RegretReadings):
 
         def skip():
             backend.add_in_place(self._skipped_steps, 1)
+            self._sums.skip(self._steps + self._skipped_steps, terms)
 
         ops.cond(is_finite, add, skip)
         return gradients, weights, is_finite

@@ -7,6 +7,8 @@ With weights `W^n` and gradient `g^n` of round n, these are, over the rounds n s
     squared updates     sum_n ||W_u^(n+1) - W_u^n||^2     for each unit u, where asked for
     gradient sums       sum_n g^n                         for each weight
     squared distances   max_n ||W_s^n - W_s^1||^2         for each part s: network, layer, unit
+
+and of the first round that was left out its number, and which layers' gradients were not finite.
 """
 
 from keras import ops
@@ -49,6 +51,8 @@ class RegretSums:
         self._unit_sums = add_sum((2, scopes.unit_count), "unit_sum")
         self._part_counts = {"network": 1, "layers": len(scopes.layers), "units": scopes.unit_count}
         self._squared_distances = add_sum((sum(self._part_counts.values()),), "squared_distance")
+        self._first_skipped_step = add_variable((), "first_skipped_step", "int64")
+        self._not_finite = add_variable((len(scopes.layers),), "not_finite", "bool")
         self.squared_updates = None
         if track_updates:
             self.squared_updates = add_sum((scopes.unit_count,), "squared_update")
@@ -59,6 +63,8 @@ class RegretSums:
             *self.gradient_sums,
             self._unit_sums,
             self._squared_distances,
+            self._first_skipped_step,
+            self._not_finite,
             *(() if self.squared_updates is None else (self.squared_updates,)),
             *(self.noise.variables() if self.noise is not None else ()),
         ]
@@ -93,6 +99,37 @@ class RegretSums:
         squares = ops.concatenate([network, layers, units])
         largest = self._squared_distances
         largest.assign(ops.maximum(largest, squares))
+
+    def skip(self, round, terms):
+        """Notes the number of a round that is left out, and its `terms`, if it is the first one."""
+
+        def note():
+            self._first_skipped_step.assign(round)
+            squares = self._scopes.totals(terms[1], "layers")
+            self._not_finite.assign(ops.logical_not(ops.isfinite(squares)))
+
+        ops.cond(ops.equal(self._first_skipped_step, 0), note, lambda: None)
+
+    def first_skipped(self):
+        """Returns the number of the first round left out, and the layers not finite in it.
+
+        Returns:
+            Two tensors: an integer, 0 without such a round, and booleans `(layers,)`.
+        """
+        return self._first_skipped_step + 0, ops.convert_to_tensor(self._not_finite)
+
+    def gradient_norms(self, kind, rounds):
+        """Returns `sqrt(sum_n ||g_s^n||^2 / N)` of each part, over a number of rounds.
+
+        Args:
+            kind: `"network"`, `"layers"` or `"units"`.
+            rounds: N, a scalar tensor.
+
+        Returns:
+            A scalar, a vector `(layers,)` or a vector `(unit_count,)`; NaN where N is 0.
+        """
+        squares = self._scopes.totals(ops.convert_to_tensor(self._unit_sums[1]), kind)
+        return ops.sqrt(bounds.average(squares, rounds))
 
     def add_updates(self, gradients, updates, is_finite):
         """Adds what a round's update has to it, once it is made.

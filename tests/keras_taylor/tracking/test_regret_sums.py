@@ -109,6 +109,8 @@ def test_order_of_variables_is_that_of_saved_optimizers(made):
         "update_square",
         "unit_sum",
         "squared_distance",
+        "first_skipped_step",
+        "not_finite",
         "squared_update",
     ]
 
