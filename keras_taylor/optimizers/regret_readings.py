@@ -52,7 +52,7 @@ class RegretReadings(OptimizerWrapper):
         self._loss_sum = self._add_variable((), "loss", bounds.SUM_DTYPE)
 
     def build(self, variables):
-        if self.built:
+        if not self.is_due(variables):
             return
         # Indices, because an optimizer adds each list of variables it is given to its own.
         self._tracked_indices = [
@@ -342,7 +342,8 @@ class RegretReadings(OptimizerWrapper):
         return self._scopes.locate(scope)[0]
 
     def _add_variable(self, shape, name, dtype):
-        return self.add_variable(shape, dtype=dtype, name=name)
+        # Numbered, because .h5 files need names that differ.
+        return self.add_variable(shape, dtype=dtype, name=f"{name}_{len(self._variables)}")
 
     def _named(self, values, scope):
         return self._scopes.named(self._out(values), scope)
