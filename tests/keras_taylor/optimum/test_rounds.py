@@ -60,6 +60,76 @@ def test_no_rounds_and_another_model(recorded, tmp_path):
         Rounds(trajectory, other)
 
 
+def _compiled(loss, model=None):
+    keras.utils.set_random_seed(1)
+    if model is None:
+        layers = [keras.layers.Dense(4, "relu", name="a"), keras.layers.Dense(3, "softmax")]
+        model = keras.Sequential([keras.Input((2,)), *layers])
+    model.compile("sgd", loss=loss)
+    return model
+
+
+def test_the_loss_has_to_be_the_one_trained_with(recorded):
+    trajectory, _ = recorded
+    for loss, message in (
+        ("mse", "function was 'sparse_categorical_crossentropy', now it is 'mean_squared_error'"),
+        (
+            keras.losses.SparseCategoricalCrossentropy(reduction="sum"),
+            "reduction was 'sum_over_batch_size', now it is 'sum'",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"recorded with another loss.*{message}.*pass `loss`"):
+            Rounds(trajectory, _compiled(loss))
+    # Names, seeds and the optimizer do not matter, nor how the loss is written.
+    assert Rounds(trajectory, _compiled(keras.losses.SparseCategoricalCrossentropy()))
+    assert Rounds(trajectory, _compiled("mse"), "sparse_categorical_crossentropy").is_recorded_loss
+
+
+def test_another_loss_on_purpose_has_an_optimum_and_no_regret(recorded, tmp_path):
+    trajectory, _ = recorded
+    model = _compiled("sparse_categorical_crossentropy")
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+    same = kt.taylor_optimum(trajectory, model, tolerance=1e-3, verbose=0)
+    found = kt.taylor_optimum(trajectory, model, tolerance=1e-3, loss=loss, verbose=0)
+    assert found.converged
+    assert found.value == pytest.approx(4 * same.value, rel=2e-3), "batches have four examples"
+    assert np.isnan([found.average_loss, *found.average_regret]).all()
+    table = kt.decompose(trajectory, model, "network", [STEPS], loss=loss, verbose=0)
+    (row,) = table.rows
+    assert row["optimum_lower"] <= found.value
+    assert all(np.isnan(value) for name, value in row.items() if "average" in name)
+    assert np.isnan(table.regrets["network", STEPS]).all()
+    assert np.isnan(table.rate()["network"].slope)
+
+
+def test_a_replay_finds_what_configurations_do_not_show(tmp_path):
+    """Two layers of the same configuration that compute something else."""
+
+    class Scaled(keras.layers.Layer):
+        factor = 2.0
+
+        def call(self, x):
+            return self.factor * x
+
+    class Other(Scaled):
+        factor = 3.0
+
+    Other.__name__ = "Scaled"
+
+    def made(layer):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((2,))
+        model = keras.Model(inputs, layer()(keras.layers.Dense(1)(inputs)))
+        model.compile("sgd", loss="mse")
+        return model
+
+    batches = [(np.ones((4, 2)), np.zeros((4, 1)))] * 4
+    trajectory = kt.record(made(Scaled), batches, tmp_path / "run", steps=4, verbose=0)
+    with pytest.raises(ValueError, match="replaying its first round .* gives a loss of"):
+        Rounds(trajectory, made(Other))
+    assert len(Rounds(trajectory, made(Scaled))) == 4
+
+
 @pytest.mark.filterwarnings("ignore:model .* has no copy in float64")
 @pytest.mark.parametrize("kind", ["penalised", "integers"])
 def test_models_without_a_copy_in_float64_are_solved_in_their_own(kind, tmp_path):
