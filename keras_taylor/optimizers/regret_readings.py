@@ -342,8 +342,10 @@ class RegretReadings(OptimizerWrapper):
         return self._scopes.locate(scope)[0]
 
     def _add_variable(self, shape, name, dtype):
-        # Numbered, because .h5 files need names that differ.
-        return self.add_variable(shape, dtype=dtype, name=f"{name}_{len(self._variables)}")
+        if name in {variable.name for variable in self._variables}:
+            # .h5 files need names that differ.
+            name = f"{name}_{len(self._variables)}"
+        return self.add_variable(shape, dtype=dtype, name=name)
 
     def _named(self, values, scope):
         return self._scopes.named(self._out(values), scope)
