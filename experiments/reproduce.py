@@ -17,16 +17,17 @@ results of `paper` are in `experiments/results`.
 Writes `report.html` (start there), `report.md`, `results.json` and, below, the directory of each
 experiment, with logs that `tensorboard --logdir=<output_dir>` shows. After an interruption, a
 second start continues. `--report_only` makes the report of finished results again, without
-training.
+training. `--condensed_dir` names a directory for a copy of a few MB.
 """
 
 import dataclasses
+import pathlib
 
 import rich
 
 from experiments import exploration, optimizer_comparison, shattered_gradients, taylor_regret
 from experiments.reports import reproduction_report
-from experiments.runs import flags, presets, results
+from experiments.runs import condensing, flags, presets, results
 from experiments.runs.settings import (
     ComparisonSettings,
     ExplorationSettings,
@@ -46,6 +47,14 @@ def main(settings):
     directory = settings.output_path(EXPERIMENT)
     if not settings.report_only:
         _run(settings, directory)
+    _report(directory)
+    if settings.condensed_dir:
+        condensing.condense(directory, settings.condensed_dir)
+        _report(pathlib.Path(settings.condensed_dir))
+    return directory
+
+
+def _report(directory):
     configuration = _read(directory / results.CONFIGURATION)
     by_task = {
         plan["task"]: _read_task(directory / plan["task"], plan) for plan in configuration["tasks"]
@@ -53,7 +62,6 @@ def main(settings):
     shattering = _read(directory / SHATTERING / RESULTS)
     reproduction_report.write(directory, by_task, shattering, configuration)
     rich.print(f"Report: {directory / 'report.html'}")
-    return directory
 
 
 def _run(settings, directory):

@@ -15,8 +15,9 @@ HOW_DECIDED = {
     "C1a": "First: linear regret, an upper bound of regret, over the guarantee, live, for the "
     "network, every layer and every unit, at every N from 10 on that was read. Holds if it is at "
     "most 1 everywhere; else undecided, since regret is less. Second: regret as it was solved for, "
-    "of each part and N. One of these holds if the interval of regret is at or below the guarantee "
-    "and is contrary if it is above; together as a claim is.",
+    "of each part and N. One of these holds if the interval of regret (certified; of a sample of "
+    "rounds, at 95 %) is at or below the guarantee and is contrary if it is above; together as a "
+    "claim is.",
     "C1b": "The slope of log cumulative regret on log N, from N = 10 to the end, with R fixed at "
     "the distance that the whole run travelled; beside it, the slope with R growing along with N. "
     "Its 95 % interval is from a bootstrap (over blocks of rounds, or, of a sample of rounds, from "

@@ -20,11 +20,12 @@ def guaranteed(task, runs, source):
             subject, place = f"{run['optimizer']}, linear regret", f"{where}/network"
             text, verdict = _live(live)
             found.append(Evidence("C1a", task, subject, text, verdict, place))
-        split = run["decomposition"]
-        rows = [*split.get("parts", ()), *split.get("units", ())]
-        if any(row.get("average_guarantee") is not None for row in rows):
-            subject, place = f"{run['optimizer']}, regret", f"{where}/decomposition"
-            found.append(Evidence("C1a", task, subject, *_certified(rows), place))
+        for kind, subject in (("parts", "regret of network and layers"), ("units", "of units")):
+            rows = run["decomposition"].get(kind, ())
+            if any(row.get("average_guarantee") is not None for row in rows):
+                place = f"{where}/decomposition/{kind}"
+                subject = f"{run['optimizer']}, {subject}"
+                found.append(Evidence("C1a", task, subject, *_certified(rows), place))
     return found
 
 
@@ -66,13 +67,15 @@ def _live(live):
 def _certified(rows):
     """Returns text and verdict on regret over the guarantee, of all parts and horizons."""
     verdicts = [_below_guarantee(row) for row in rows]
-    known = [
-        row["average_regret_upper"] / row["average_guarantee"]
-        for row in rows
-        if row["average_guarantee"] and row["average_regret_upper"] is not None
+    above = [
+        row["average_regret_lower"] / row["average_guarantee"]
+        for row, verdict in zip(rows, verdicts, strict=True)
+        if verdict == estimates.FAILS and row["average_guarantee"]
     ]
-    largest = f"at most {cells.number(max(known), 2)} of the guarantee; " if known else ""
-    return f"{largest}{counted(verdicts)}, of parts and N", together(verdicts)
+    text = f"{counted(verdicts)}, of {len(rows)} parts and N"
+    if above:
+        text += f"; where not, regret is at least {cells.interval(min(above), max(above), 2)} of it"
+    return text, together(verdicts)
 
 
 def _below_guarantee(row):

@@ -82,7 +82,7 @@ def network_step_table(summaries):
 def _step_cells(part):
     names = ("linear_regret", "guarantee", "relative_regret", "step_ratio")
     digits = (3, 3, 2, 2)
-    return tuple(cells.number(part[key], count) for key, count in zip(names, digits, strict=True))
+    return tuple(cells.number(part.get(key), count) for key, count in zip(names, digits, strict=True))
 
 
 def network_table(summaries):

@@ -141,6 +141,7 @@ FLAGS = {
     "points": (functools.partial(_integer, 2), "Inputs on each line."),
     "data_dir": (_string, "Directory of prepared TensorFlow Datasets."),
     "output_dir": (_string, "Directory of the results; out/... if unset."),
+    "condensed_dir": (_string, "Directory for a small copy of the results, with their report."),
     "report_only": (_bool, "Make the report of finished results again."),
 }
 

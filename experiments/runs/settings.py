@@ -169,6 +169,7 @@ class ReproductionSettings:
     data_dir: str | None = None
     output_dir: str | None = None
     report_only: bool = False
+    condensed_dir: str | None = None
 
     def output_path(self, experiment):
         """The directory of all results, by default `out/<experiment>/<preset>`."""

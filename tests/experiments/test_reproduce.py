@@ -73,6 +73,7 @@ def finished(data_dir, look_less_often, tmp_path_factory):
         parts=("network",),
         horizons=3,
         max_passes=5,
+        explored_seeds=2,
     )
     shattering = {
         "kinds": ("linear", "relu"),
@@ -153,9 +154,14 @@ def test_report_comes_again_without_training(finished, tmp_path):
     shutil.copytree(
         _directory(finished), copy, ignore=shutil.ignore_patterns("runs", "*.html", "*.png")
     )
-    settings = dataclasses.replace(finished, output_dir=str(copy), report_only=True)
+    small = tmp_path / "small"
+    settings = dataclasses.replace(
+        finished, output_dir=str(copy), report_only=True, condensed_dir=str(small)
+    )
     reproduce.main(settings)
     assert (copy / "report.html").read_text() == (_directory(finished) / "report.html").read_text()
+    assert (small / "report.md").exists()
+    assert not list(small.rglob("runs"))
 
 
 def test_committed_results_say_what_their_claims_do():

@@ -116,15 +116,25 @@ def test_linear_regret_above_its_guarantee_decides_nothing(scope):
 
 
 @pytest.mark.parametrize(
-    ("ends", "verdict"), [((-1.0, 0.9), HOLDS), ((0.9, 1.1), UNDECIDED), ((1.1, 1.2), FAILS)]
+    ("ends", "verdict", "text"),
+    [
+        ((-1.0, 1.8), HOLDS, "1 holds, of 1 parts and N"),
+        ((1.8, 2.2), UNDECIDED, "1 undecided, of 1 parts and N"),
+        (
+            (3.0, 4.0),
+            FAILS,
+            "1 does not hold, of 1 parts and N; where not, regret is at least 1.5 of it",
+        ),
+    ],
 )
-def test_certified_regret_is_held_against_the_guarantee(ends, verdict):
+@pytest.mark.parametrize("kind", ["parts", "units"])
+def test_certified_regret_is_held_against_the_guarantee(ends, verdict, text, kind):
     run = _live([2.0] * 3, [2.0] * 3, [2.0] * 3)
     row = dict(zip(("average_regret_lower", "average_regret_upper"), ends, strict=True))
-    run["decomposition"] = {"parts": [row | {"average_guarantee": 1.0}], "units": []}
+    run["decomposition"] = {kind: [row | {"average_guarantee": 2.0}]}
     _, found = regret_claims.guaranteed("task", [run], "source")
-    assert found.verdict == verdict
-    assert found.source == "source/runs/0/decomposition"
+    assert (found.verdict, found.text) == (verdict, text)
+    assert found.source == f"source/runs/0/decomposition/{kind}"
 
 
 def test_runs_that_were_kept_before_the_guarantee_was_read_say_nothing_of_it():

@@ -21,7 +21,7 @@ def train(digits, look_less_often, tmp_path_factory):
     def run(name="adam", steps=50, burn_in=0, horizons=None, **options):
         with pytest.MonkeyPatch.context() as patch:
             if horizons is None:
-                patch.setattr(training, "decompose", lambda *arguments: {})
+                patch.setattr(training, "decompose", lambda *arguments, **options: {})
             else:
                 # Tests of a decomposition look at nothing that is read on the way.
                 look_less_often(patch)

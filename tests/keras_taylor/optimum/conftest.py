@@ -28,9 +28,9 @@ def traced_once():
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        rounds = functools.cache(solve.Rounds)
-        patch.setattr(solve, "Rounds", rounds)
-        patch.setattr(decomposition, "Rounds", rounds)
+        rounds_of = functools.cache(solve.rounds_of)
+        patch.setattr(solve, "rounds_of", rounds_of)
+        patch.setattr(decomposition, "rounds_of", rounds_of)
         patch.setattr(solve, "objective_of", objective)
         yield
 

@@ -92,7 +92,7 @@ def test_interval_contains_the_optimum_on_the_ball(tmp_path, radius, loss):
         constraints={"type": "ineq", "fun": lambda v: radius**2 - np.sum((v - start) ** 2)},
         options={"ftol": 1e-12, "maxiter": 500},
     ).fun
-    solver = Solver(solve.Rounds(trajectory, model), "network")
+    solver = Solver(solve.rounds_of(trajectory, model), "network")
     for tolerance in (1e-1, 1e-3, 1e-6):
         (found,) = solver.solve([radius], tolerance)
         assert found.converged
@@ -223,7 +223,7 @@ def test_default_radius_is_the_distance_travelled_by_the_part(network):
 
 @pytest.mark.slow
 def test_a_larger_ball_has_a_lower_optimum(network):
-    solver = Solver(solve.Rounds(*network), "network")
+    solver = Solver(solve.rounds_of(*network), "network")
     values = [solver.solve([radius], tolerance=1e-4)[0].value for radius in (0.1, 1.0, 10.0)]
     assert values == sorted(values, reverse=True)
 
