@@ -20,6 +20,8 @@ IN_A_ROW = 5
 @pytest.mark.parametrize("name", KILLS)
 def test_killed_trainings_end_as_others_do(name, tmp_path, count, record_property):
     train, generator = getattr(victims, name), random.Random(0)
+    # The first one starts the server of processes, too.
+    _made(train, tmp_path / "warm").run()
     whole = _made(train, tmp_path / "whole")
     seconds = whole.run()
     expected = whole.result()

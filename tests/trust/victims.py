@@ -9,9 +9,12 @@ import json
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
+import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 
@@ -27,10 +30,10 @@ def _data(rounds, batch=8):
     return x, np.tanh(x[..., :2])
 
 
-def _model(optimizer):
+def _model(optimizer, dropout=0.0):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
-    hidden = keras.layers.Dropout(0.2)(keras.layers.Dense(5, "relu")(inputs))
+    hidden = keras.layers.Dropout(dropout)(keras.layers.Dense(5, "relu")(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
     model.compile(optimizer, loss="mse")
     return model
@@ -52,7 +55,7 @@ def record_sample(directory):
 
 def _recorded(directory, **options):
     storage.SHARD_ROUNDS = 8
-    model = _model(kt.optimizers.RegretTracker(keras.optimizers.Adam(0.01)))
+    model = _model(kt.optimizers.RegretTracker(keras.optimizers.Adam(0.01)), dropout=0.2)
     batches = list(zip(*_data(STEPS), strict=True))
     options = {"steps": STEPS, "start": 5, "resume": True, "verbose": 0} | options
     trajectory = kt.record(model, batches, directory / "run", **options)
@@ -66,7 +69,17 @@ def _recorded(directory, **options):
 
 
 def fit(directory):
-    """Trains with a tracker under `BackupAndRestore`."""
+    """Trains with a tracker under `BackupAndRestore`.
+
+    Without Dropout: Keras does not restore the state of its seed, for plain optimizers neither. And
+    where it was killed while it wrote a backup, that is half a file: training begins again.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for file in (directory / "backup").glob("*.h5"):
+            try:
+                h5py.File(file).close()
+            except OSError:
+                shutil.rmtree(directory / "backup")
     model = _model(kt.optimizers.RegretTracker(keras.optimizers.Adam(0.01)))
     x, y = (array.reshape(-1, array.shape[-1]) for array in _data(12))
     backup = keras.callbacks.BackupAndRestore(directory / "backup", delete_checkpoint=False)
@@ -166,6 +179,8 @@ class Victim:
 
 
 def _context():
+    # The server knows no other places than these: it does not take `sys.path` from here.
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
