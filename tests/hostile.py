@@ -32,9 +32,11 @@ def read_all(path, resume, solve=None):
         assert trajectory.first_weights
         assert not trajectory.is_sampled or trajectory.sums.ends
 
-    ways = {"iteration": iterate, "resume": resume}
+    ways = {"iteration": iterate}
     if solve is not None:
         ways["optimum"] = lambda: solve(kt.Trajectory(path))
+    # Last, since it mends what the checkpoint has.
+    ways["resume"] = resume
     return {name: _error(way) for name, way in ways.items()}
 
 

@@ -128,7 +128,7 @@ def optimizer_comparison(directory):
 def _results(directory):
     """Returns the results of an experiment without what time and the machine have to do with."""
     found = json.loads((pathlib.Path(directory) / "results.json").read_text())
-    return _without(found, ("seconds", "environment", "configuration"))
+    return _without(found, ("seconds", "environment", "configuration", "data_dir"))
 
 
 def _without(value, names):
