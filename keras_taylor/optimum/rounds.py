@@ -11,6 +11,7 @@ from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.outputs import compiled_loss, ends_in_logits
 from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
 from keras_taylor.trajectory.replays import TOLERANCE, agree, check_reduced, replayed_loss
+from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
 # Rounds up to this size together are kept in memory rather than read again in each pass.
@@ -63,6 +64,7 @@ class Rounds:
         self._remembered = None, {}
         with trajectory.damage_told():
             self._read()
+        self._tell_not_finite()
 
     def _is_recorded(self, trajectory, model, loss):
         other = trajectory.other_loss(model, loss)
@@ -88,6 +90,19 @@ class Rounds:
             squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
             self._losses.append(float(loss))
         self._squares = np.asarray(squares)
+
+    def _tell_not_finite(self):
+        """Warns if a layer has weights that are not finite, which losses need not show."""
+        parts = (Part(self.scopes, f"layer:{layer}") for layer in self.scopes.layers)
+        layers = [part.layer for part in parts if not math.isfinite(self.travelled(part))]
+        if layers:
+            warnings.warn(
+                f"trajectory {self.trajectory.path} has rounds in which weights of "
+                f"{', '.join(layers)} are not finite: training diverged. Optima over these rounds "
+                "are NaN, those of other layers too; `decompose` with fewer `rounds` has those of "
+                "the rounds before",
+                stacklevel=5,
+            )
 
     def _weighted(self):
         one = tf.constant(1.0, "float64")

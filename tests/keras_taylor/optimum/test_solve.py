@@ -1,5 +1,7 @@
 """Tests of Taylor optima: closed forms, general solvers, bounds from elsewhere."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -302,6 +304,11 @@ def test_a_solve_goes_on_from_an_earlier_one(network):
     assert after.converged
     assert after.value <= short.value
     assert _solve(trajectory, model, warm_start=after, **options).passes == 1
+    with pytest.raises(ValueError, match="warm_start must be an Optimum.*received list"):
+        _solve(trajectory, model, warm_start=after.comparator)
+    other = dataclasses.replace(after, comparator=after.comparator[1:])
+    with pytest.raises(ValueError, match="the comparator of warm_start must be a list of arrays"):
+        _solve(trajectory, model, warm_start=other)
 
 
 def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):
