@@ -52,7 +52,7 @@ class RegretReadings(OptimizerWrapper):
         self._loss_sum = self._add_variable((), "loss", bounds.SUM_DTYPE)
 
     def build(self, variables):
-        if self.built:
+        if not self.is_due(variables):
             return
         # Indices, because an optimizer adds each list of variables it is given to its own.
         self._tracked_indices = [
@@ -396,6 +396,9 @@ class RegretReadings(OptimizerWrapper):
         return self._scopes.locate(scope)[0]
 
     def _add_variable(self, shape, name, dtype):
+        if name in {variable.name for variable in self._variables}:
+            # .h5 files need names that differ.
+            name = f"{name}_{len(self._variables)}"
         return self.add_variable(shape, dtype=dtype, name=name)
 
     def _named(self, values, scope):

@@ -35,6 +35,10 @@ class RegretTracker(RegretReadings):
     includes regularisation. The last three tell whether the step fits (for an optimizer with
     momentum m, the step ratio is also divided by `sqrt((1 + m) / (1 - m))`).
 
+    A loss whose `reduction` is `None` counts as the sum of its entries, which is what Keras takes
+    gradients of. An empty batch is no round where its loss shows it (eagerly, or with a static
+    shape); in a graph with an open batch size, Keras makes a loss of zero of it, which counts.
+
     A round is one call of `apply`; with gradient accumulation, that is one microbatch. The tracker
     reads gradients before clipping and weight decay, without the loss scale, and summed over
     replicas. If a gradient or the loss of a round is not finite, the round is left out and counted
@@ -102,7 +106,7 @@ class RegretTracker(RegretReadings):
         is_known = loss is not None and backend.is_reachable(loss)
         if not is_known:
             self._tell_of_missing_loss()
-        loss = ops.cast(loss if is_known else float("nan"), SUM_DTYPE)
+        loss = ops.cast(_summed(loss) if is_known else float("nan"), SUM_DTYPE)
         tensors = backend.sum_over_replicas(self._comparable(gradients, variables))
         (loss,) = backend.sum_over_replicas([loss])
         recorded = self._record(self._scopes.matrices(tensors), loss, is_known)
@@ -190,6 +194,17 @@ class RegretTracker(RegretReadings):
         variables = [self._trainable_variables[index] for index in self._tracked_indices]
         values = backend.snapshot(variables) if self._tracks_updates else variables
         return self._scopes.matrices([ops.cast(v, self._dtype) for v in values])
+
+
+def _summed(loss):
+    """Returns a loss as the number that gradients are of: that of a batch, or a sum of examples'.
+
+    NaN for a batch without examples, whose loss Keras leaves as an empty tensor.
+    """
+    if not ops.ndim(loss):
+        return loss
+    has_examples = ops.size(loss) > 0
+    return ops.where(has_examples, ops.sum(loss), float("nan"))
 
 
 def tracker_of(optimizer):

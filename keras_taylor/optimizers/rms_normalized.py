@@ -65,7 +65,7 @@ class RMSNormalized(OptimizerWrapper):
         self.rho, self.epsilon, self.granularity = rho, epsilon, granularity
 
     def build(self, variables):
-        if self.built:
+        if not self.is_due(variables):
             return
         self._scopes = Scopes(variables)
         widest = "float64" if "float64" in {v.dtype for v in variables} else "float32"
@@ -74,8 +74,10 @@ class RMSNormalized(OptimizerWrapper):
             "unit": [((self._scopes.unit_count,), widest)],
             "layer": [((len(self._scopes.layers),), widest)],
         }[self.granularity]
+        # Numbered, because .h5 files need names that differ.
         self._mean_squares = [
-            self.add_variable(shape, dtype=dtype, name="mean_square") for shape, dtype in shapes
+            self.add_variable(shape, dtype=dtype, name=f"mean_square_{number}")
+            for number, (shape, dtype) in enumerate(shapes)
         ]
         super().build(variables)
 

@@ -40,6 +40,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         """
         raise NotImplementedError
 
+    def is_due(self, variables):
+        """Tells whether `build` has something to do: once, and for variables.
+
+        Keras builds the optimizer of a model that it reads from an .h5 file for no variables at
+        all. It is left as it is, for the first step to build.
+        """
+        return not self.built and len(variables) > 0
+
     def after_update(self):
         """Does nothing here; it is called after the inner optimizer has applied the gradients."""
 
@@ -48,7 +56,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         return self._variables + self.inner_optimizer.variables
 
     def build(self, variables):
-        if self.built:
+        if not self.is_due(variables):
             return
         self.inner_optimizer.build(variables)
         super().build(variables)
@@ -128,6 +136,23 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         _check_count(self, len(store.keys()), "the saved optimizer has")
         super().load_own_variables(store)
 
+    def __deepcopy__(self, memo):
+        """Returns an optimizer of the same variables with a state of its own."""
+        copied = memo[id(self)] = type(self).from_config(self.get_config())
+        if self.built:
+            copied.build(self._trainable_variables)
+            copied.set_weights([variable.numpy() for variable in self.variables])
+        return copied
+
+    def __reduce__(self):
+        if self.built:
+            raise TypeError(
+                f"{self.name} is built, and its state belongs to the variables of a model, which a "
+                "pickle of it does not hold: save the model (`model.save`), pickle the "
+                "model or the optimizer before it is built, or take `copy.deepcopy` of it"
+            )
+        return _of_config, (type(self), self.get_config())
+
     def get_config(self):
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
         return {"name": self.name, "inner_optimizer": inner}
@@ -147,6 +172,10 @@ def wrapped(optimizer):
     while optimizer is not None:
         yield optimizer
         optimizer = getattr(optimizer, "inner_optimizer", None)
+
+
+def _of_config(kind, config):
+    return kind.from_config(config)
 
 
 def momentum_of(optimizer):

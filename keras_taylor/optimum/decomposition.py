@@ -1,6 +1,7 @@
 """Average loss = Taylor optimum + regret, over growing numbers of rounds."""
 
 import csv
+import math
 import pathlib
 
 import keras
@@ -11,7 +12,7 @@ from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.solve import Solver
 from keras_taylor.optimum.tolerance import checked_tolerance
-from keras_taylor.weights.arguments import check_passes, check_radii, is_whole
+from keras_taylor.weights.arguments import check_passes, is_whole, listed_radii
 from keras_taylor.weights.parts import part_names
 
 FIRST_HORIZON, MOST_HORIZONS = 10, 8
@@ -131,16 +132,17 @@ def decompose(
         model: A model like the one that was recorded, compiled.
         scope: `"network"`, `"layers"`, `"units"`, one part (`"layer:<key>"`,
             `"unit:<key>/<number>"`), or a list of these.
-        rounds: The horizons N, numbers of recorded rounds, at least 2; by default at most eight,
-            evenly spread over their logarithms from 10 on. Of a sample, numbers of rounds trained,
-            each moved to the nearest end of a stratum, which the rows name.
+        rounds: The horizons N, a list of numbers of recorded rounds, at least 2; by default at most
+            eight, evenly spread over their logarithms from 10 on. Of a sample, numbers of rounds
+            trained, each moved to the nearest end of a stratum, which the rows name.
         radius: R, or `None` for the largest distance that the part travelled in the N rounds, or
             `"last"` for that of the most rounds, which is the same for all N; or a list of these.
         tolerance: The gap to reach, relative to the value.
         absolute_tolerance: The gap to reach in units of the loss, in place of `tolerance`: where
             the value may be near zero, or regret is a small share of the loss.
         max_passes: The most passes for each solve, which is for all radii.
-        loss: A Keras loss; `None` for the compiled one.
+        loss: A Keras loss; `None` for the compiled one, which has to be the one trained with.
+            Another one on purpose has optima, but no regret: losses and regrets are then NaN.
         verbose: 0 for no progress.
 
     Returns:
@@ -148,8 +150,9 @@ def decompose(
 
     Raises:
         ValueError: if radius or tolerance is not positive, `max_passes` is not a positive integer,
-            there are no rounds, the trajectory is damaged or of another model, the scope is
-            unknown, or a horizon is not an integer between 2 and the length of the trajectory.
+            there are no rounds, the trajectory is damaged, of another model or of another loss than
+            the compiled one, the scope is unknown or an empty list, or a horizon is not an integer
+            between 2 and the length of the trajectory.
 
     Example:
 
@@ -164,9 +167,7 @@ def decompose(
     ([5, 20], True)
     """
     tolerance = checked_tolerance(tolerance, absolute_tolerance)
-    several = isinstance(radius, (list, tuple, np.ndarray))
-    radii = list(radius) if several else [radius]
-    check_radii(radii, names=(LAST,))
+    radii, several = listed_radii(radius, names=(LAST,))
     check_passes(max_passes)
     data = rounds_of(trajectory, model, loss)
     horizons, names = _checked_horizons(rounds, data), _names(data, scope)
@@ -207,7 +208,10 @@ def _solved(data, names, horizons, radii, tolerance, max_passes):
 def _entry(optimum, horizon, solver, linear):
     """Returns a row, and the regret of each round."""
     place = solver.part, optimum.radius, horizon
-    row = _row(optimum, horizon, linear.average(*place), linear.average_guarantee(*place))
+    bounds = linear.average(*place), linear.average_guarantee(*place)
+    if not solver.rounds.is_recorded_loss:
+        bounds = math.nan, math.nan
+    row = _row(optimum, horizon, *bounds)
     return row, solver.regrets(optimum, horizon)
 
 
@@ -241,7 +245,9 @@ def _progress(solves, verbose):
 
 
 def _names(data, scope):
-    scopes = [scope] if isinstance(scope, str) else list(scope)
+    scopes = list(scope) if isinstance(scope, (list, tuple)) else [scope]
+    if not scopes:
+        raise ValueError("scope is an empty list: expected at least one scope")
     names = [name for each in scopes for name in part_names(data.scopes, each)]
     return list(dict.fromkeys(names))
 
@@ -251,6 +257,8 @@ def _checked_horizons(horizons, data):
     if horizons is None:
         first = min(FIRST_HORIZON, total)
         horizons = np.rint(np.geomspace(first, total, MOST_HORIZONS)).astype(int).tolist()
+    if np.ndim(horizons) != 1:
+        raise ValueError(f"rounds must be a list of integers, received {horizons!r}")
     horizons = list(horizons)
     if not horizons or not all(is_whole(n) and 2 <= n <= total for n in horizons):
         of = "trained" if data.is_sampled else "recorded"

@@ -33,7 +33,8 @@ class Optimum:
             is as small as the tolerance asks for.
         reason: Why the solve ended: `"converged"`, `"out of passes"`, `"interrupted"`,
             `"stalled by rounding"`, or `"not finite"`, where the Taylor losses are.
-        average_loss: The average loss of the rounds, of all that were trained.
+        average_loss: The average loss of the rounds, of all that were trained; NaN, and regret with
+            it, where the loss solved for is another one.
         value_error: The standard error of `value`; 0 where every round is kept.
         lower_error: The standard error of `lower_bound`; 0 where every round is kept.
         freedoms: Degrees of freedom of the two errors, by which `interval` widens.

@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.outputs import compiled_loss, ends_in_logits
 from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
+from keras_taylor.trajectory.replays import TOLERANCE, agree, check_reduced, replayed_loss
+from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
 # Rounds up to this size together are kept in memory rather than read again in each pass.
@@ -27,9 +29,11 @@ class Rounds:
     Args:
         trajectory: A `keras_taylor.Trajectory`.
         model: A compiled model like the one that was recorded.
-        loss: A Keras loss; `None` for the compiled one.
+        loss: A Keras loss; `None` for the compiled one, which then has to be that of the run.
 
     Attributes:
+        is_recorded_loss: Whether the loss is the one that was trained with. Where it is not,
+            recorded losses are none of it: `losses` and `average_loss` are NaN.
         scopes: The `Scopes` of the trainable weights.
         dataset: A `tf.data.Dataset` of the rounds that are solved over: pairs of the number of
             rounds that each stands for, float64, and its tensors as of
@@ -42,7 +46,8 @@ class Rounds:
         from_logits: Whether the model's only or first output is an activation of logits.
 
     Raises:
-        ValueError: if there are no rounds, or the trajectory is of another model or damaged.
+        ValueError: if there are no rounds, the trajectory is damaged, of another model or of
+            another loss than the compiled one, or a replay does not give the recorded loss.
     """
 
     is_sampled = False
@@ -51,12 +56,25 @@ class Rounds:
         if not len(trajectory):
             raise ValueError(f"trajectory {trajectory.path} has no rounds")
         trajectory.check_model(model)
+        check_reduced(loss)
+        self.is_recorded_loss = self._is_recorded(trajectory, model, loss)
         self.trajectory, self.model = trajectory, model
         self._compiled = compiled_loss(model, loss)
         self.scopes = Scopes(model.trainable_variables)
         self._remembered = None, {}
         with trajectory.damage_told():
             self._read()
+        self._tell_not_finite()
+
+    def _is_recorded(self, trajectory, model, loss):
+        other = trajectory.other_loss(model, loss)
+        if other and loss is None:
+            raise ValueError(
+                f"trajectory {trajectory.path} was recorded with another loss than model "
+                f"{model.name!r} is compiled with: {other}. Compile the model with the loss of the "
+                "run, or pass `loss` to solve for another one on purpose"
+            )
+        return not other
 
     def _read(self):
         self.dataset, squares = self._cached(self._weighted()), []
@@ -72,6 +90,19 @@ class Rounds:
             squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
             self._losses.append(float(loss))
         self._squares = np.asarray(squares)
+
+    def _tell_not_finite(self):
+        """Warns if a layer has weights that are not finite, which losses need not show."""
+        parts = (Part(self.scopes, f"layer:{layer}") for layer in self.scopes.layers)
+        layers = [part.layer for part in parts if not math.isfinite(self.travelled(part))]
+        if layers:
+            warnings.warn(
+                f"trajectory {self.trajectory.path} has rounds in which weights of "
+                f"{', '.join(layers)} are not finite: training diverged. Optima over these rounds "
+                "are NaN, those of other layers too; `decompose` with fewer `rounds` has those of "
+                "the rounds before",
+                stacklevel=5,
+            )
 
     def _weighted(self):
         one = tf.constant(1.0, "float64")
@@ -89,7 +120,24 @@ class Rounds:
         expanded = expand(self._first_batch)
         self.loss, self._first_outputs = expanded.loss, expanded.outputs
         self.from_logits = ends_in_logits(expanded.outputs)
+        self._check_replay(tensors, expanded)
         self._widen(tensors, expanded)
+
+    def _check_replay(self, tensors, expanded):
+        """Raises a ValueError unless the model and the loss give the loss that was recorded."""
+        if not self.is_recorded_loss:
+            return
+        recorded = float(self.trajectory.unpack(tensors)[-1])
+        replayed = replayed_loss(self._first_batch, expanded)
+        if not agree(replayed, recorded, max(TOLERANCE, *self._agreements())):
+            raise ValueError(
+                f"trajectory {self.trajectory.path} was recorded from another model or loss: "
+                f"replaying its first round with model {self.model.name!r} gives a loss of "
+                f"{replayed}, training had {recorded}"
+            )
+
+    def _agreements(self):
+        return [AGREEMENT[dtype] for dtype in self._dtypes()]
 
     def _widen(self, tensors, expanded):
         """Finds the model in float64, and holds it against the model on the first round."""
@@ -115,8 +163,7 @@ class Rounds:
         except (AttributeError, TypeError, ValueError, tf.errors.OpError):
             return False  # A layer that asks for float32 itself.
         expected = float(output_loss_at(self._first_batch, expanded, expanded.points))
-        tolerance = max(AGREEMENT[dtype] for dtype in self._dtypes())
-        return np.isclose(found, expected, tolerance, 0.0, equal_nan=True)
+        return np.isclose(found, expected, max(self._agreements()), 0.0, equal_nan=True)
 
     def _dtypes(self):
         """Returns the floating dtypes that the model computes in; inputs may be integers."""
@@ -144,12 +191,17 @@ class Rounds:
 
     def losses(self, horizon=None):
         """Returns the recorded losses of the first rounds (of all, by default)."""
-        return np.asarray(self._losses[:horizon])
+        return np.asarray(self._losses[:horizon]) + self._unknown
 
     def average_loss(self, horizon=None):
         """Returns the mean of the recorded losses of the first rounds (of all, by default)."""
         losses = self._losses[:horizon]
-        return math.fsum(losses) / len(losses)
+        return math.fsum(losses) / len(losses) + self._unknown
+
+    @property
+    def _unknown(self):
+        """What makes NaN of losses that are none of the loss solved for."""
+        return 0.0 if self.is_recorded_loss else math.nan
 
     def travelled(self, part, horizon=None):
         """Returns the largest distance of a `Part` from the first weights within some rounds."""

@@ -35,7 +35,8 @@ class SampledRounds(Rounds):
         strata: The `keras_taylor.trajectory.sampling.Stratum` up to the last end.
 
     Raises:
-        ValueError: as `Rounds` does, and if no stratum was trained to its end.
+        ValueError: as `Rounds` does, and if no stratum was trained to its end, or the loss is not
+            the one that was trained with.
     """
 
     is_sampled = True
@@ -53,6 +54,20 @@ class SampledRounds(Rounds):
         self._fit_ends = np.cumsum([len(stratum.fit) for stratum in self.strata]).tolist()
         self._check_ends = np.cumsum([len(stratum.check) for stratum in self.strata]).tolist()
         super().__init__(trajectory, model, loss)
+
+    def _is_recorded(self, trajectory, model, loss):
+        if not super()._is_recorded(trajectory, model, loss):
+            raise ValueError(
+                f"loss is not the one that trajectory {trajectory.path} was trained with "
+                f"({trajectory.other_loss(model, loss)}): a sample is of the losses of a run, so "
+                "that it has no estimates for another loss. Record all rounds to solve for it"
+            )
+        return True
+
+    def _check_replay(self, tensors, expanded):
+        # Where examples are a sample, the recorded loss is of more examples than are there.
+        if not self.draws_examples:
+            super()._check_replay(tensors, expanded)
 
     def _read(self):
         self.first = [array.astype("float64") for array in self.trajectory.first_weights]

@@ -22,7 +22,7 @@ from keras_taylor.optimum.passes import Budget
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.optimum.tolerance import checked_tolerance
-from keras_taylor.weights.arguments import check_passes, check_radii
+from keras_taylor.weights.arguments import check_passes, listed_radii
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
 # The allowance for rounding in units of the last place: a thousand times what was seen.
@@ -70,7 +70,8 @@ def taylor_optimum(
         absolute_tolerance: The gap to reach in units of the loss, in place of `tolerance`: where
             the value may be near zero, or regret is a small share of the loss.
         max_passes: The most passes over the rounds for each part; `None` for no limit.
-        loss: A Keras loss; `None` for the compiled one. It has to be the one trained with.
+        loss: A Keras loss; `None` for the compiled one, which has to be the one trained with.
+            Another one on purpose has an optimum, but no regret: `average_loss` is then NaN.
         warm_start: An `Optimum` of the same part to start from.
         verbose: 0 for no progress bar.
 
@@ -81,8 +82,9 @@ def taylor_optimum(
 
     Raises:
         ValueError: if radius or tolerance is not positive, `max_passes` is not a positive integer,
-            there are no rounds, the trajectory is damaged or of another model, the scope is
-            unknown, or the one part asked for did not move and no radius was given.
+            there are no rounds, the trajectory is damaged, of another model or of another loss than
+            the compiled one, the scope is unknown, `warm_start` is no `Optimum`, or the one part
+            asked for did not move and no radius was given.
 
     Example:
 
@@ -101,13 +103,11 @@ def taylor_optimum(
     `keras_taylor.optimum.subspace`.
     """
     tolerance = checked_tolerance(tolerance, absolute_tolerance)
-    several = isinstance(radius, (list, tuple, np.ndarray))
-    radii = list(radius) if several else [radius]
-    check_radii(radii)
+    radii, several = listed_radii(radius)
     check_passes(max_passes)
     rounds = rounds_of(trajectory, model, loss)
     names, solved = part_names(rounds.scopes, scope), []
-    warm_start = warm_start and warm_start.comparator
+    warm_start = _comparator(warm_start, rounds.scopes)
     for name in names:
         solver = Solver(rounds, name)
         if None in radii and len(names) == 1 and not rounds.travelled(solver.part):
@@ -173,7 +173,7 @@ class Solver:
         # The error of a sum over rounds, of which each loss may have that of many operations.
         share = (OPERATIONS + rounds) * self.rounds.unit_roundoff
         reason, average = _reason(interval, tolerance, budget), self.rounds.average_loss(horizon)
-        rounded = interval.rounded(share, abs(average))
+        rounded = interval.rounded(share, abs(average) if math.isfinite(average) else 0.0)
         value, lower = Estimate(rounded.value), Estimate(rounded.lower_bound)
         if self.rounds.is_sampled and math.isfinite(interval.value):
             room = rounded.value - interval.value
@@ -220,6 +220,19 @@ class Solver:
         if self.rounds.is_sampled:
             return self._sampled_regrets(point, horizon, check=True)
         return self.rounds.losses(horizon) - self.objective.over_first(horizon).losses(point)
+
+
+def _comparator(warm_start, scopes):
+    """Returns the comparator to start from, or `None`."""
+    if warm_start is None:
+        return None
+    if not isinstance(warm_start, Optimum):
+        raise ValueError(
+            "warm_start must be an Optimum, as this function returns it, received "
+            f"{type(warm_start).__name__}"
+        )
+    scopes.check_shapes(warm_start.comparator, "the comparator of warm_start")
+    return warm_start.comparator
 
 
 def objective_of(rounds, part):

@@ -1,11 +1,8 @@
 """What training needs to go on exactly where it stopped, in one file."""
 
 import json
-import zipfile
 
-import numpy as np
-
-from keras_taylor.trajectory.replacing import write_arrays
+from keras_taylor.trajectory import sealed
 
 CHECKPOINT = "checkpoint.npz"
 # How names of sums in the file begin.
@@ -19,44 +16,49 @@ class Checkpoint:
         model: A compiled model.
         path: The directory of the file.
 
+        run: The id of the run.
+
     Attributes:
         shards: The number of rounds in each shard that was complete when the state was saved.
+        weight_error: The largest error of the weights stored until then.
         sums: What `keras_taylor.trajectory.run_sums.RunSums.state` gave then; else empty.
     """
 
-    def __init__(self, model, path):
-        self._model, self._file, self.shards, self.sums = model, path / CHECKPOINT, [], {}
+    def __init__(self, model, path, run):
+        self._model, self._file, self._run = model, path / CHECKPOINT, run
+        self.shards, self.weight_error, self.sums = [], 0.0, {}
 
-    def save(self, number, shards, sums=None):
+    def save(self, number, shards, weight_error=0.0, sums=None):
         """Saves the state before a round.
 
         Args:
             number: The number of the round.
             shards: The number of rounds in each shard that is complete.
+            weight_error: The largest error of the weights stored so far.
             sums: Arrays by name, which `sums` gives back.
+
+        Raises:
+            OSError: if the disk is full.
         """
-        head = json.dumps({"number": number, "shards": shards})
+        head = json.dumps({"number": number, "shards": shards, "weight_error": weight_error})
         named = {f"{SUM}{name}": array for name, array in (sums or {}).items()}
-        write_arrays(self._file, [v.numpy() for v in self._variables()], head=head, **named)
+        arrays = [v.numpy() for v in self._variables()]
+        sealed.write_arrays(self._file, self._run, arrays, head=head, **named)
 
     def restore(self):
         """Gives the model the saved state; returns the number of the round that comes next.
 
         Raises:
-            ValueError: if there is no file, the file cannot be read, or it is from another model
-                or optimizer.
+            ValueError: if there is no file, the file is damaged or of another run, or it is from
+                another model or optimizer.
         """
         try:
-            with np.load(self._file) as saved:
-                head = json.loads(str(saved["head"]))
-                names = [name for name in saved.files if name.startswith(SUM)]
-                sums = {name.removeprefix(SUM): saved[name] for name in names}
-                count = len(saved.files) - len(names) - 1
-                arrays = [saved[f"arr_{index}"] for index in range(count)]
-        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+            arrays, named = sealed.read_arrays(self._file, self._run)
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"{self._file} cannot be read, so the recording cannot go on: {error}"
             ) from error
+        head = json.loads(str(named.pop("head")))
         variables = self._variables()
         shapes = [tuple(variable.shape) for variable in variables]
         if shapes != [array.shape for array in arrays]:
@@ -66,7 +68,8 @@ class Checkpoint:
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        self.shards, self.sums = head["shards"], sums
+        self.shards, self.weight_error = head["shards"], head["weight_error"]
+        self.sums = {name.removeprefix(SUM): array for name, array in named.items()}
         return head["number"]
 
     def _variables(self):

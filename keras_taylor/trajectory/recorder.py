@@ -1,23 +1,26 @@
 """Writing the rounds of one training to disk, and what is needed to go on with it."""
 
 import dataclasses
+import secrets
 import warnings
 
 import keras
 import numpy as np
 
 from keras_taylor import backend
-from keras_taylor.taylor.batch import batch_of, expand, loss_at, stateless_run
+from keras_taylor.taylor.batch import expand, stateless_run
 from keras_taylor.taylor.outputs import OutputLoss
-from keras_taylor.trajectory import replacing, sampling, storage
+from keras_taylor.trajectory import batches, manifests, sampling, storage
 from keras_taylor.trajectory.checkpoints import Checkpoint
+from keras_taylor.trajectory.identity import difference, identity, serialized
+from keras_taylor.trajectory.layout import BATCH_FIELDS, Layout
+from keras_taylor.trajectory.replays import agree, batch_of_round, replayed_loss
 from keras_taylor.trajectory.run_sums import RunSums
 from keras_taylor.trajectory.selection import Selection
-from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory, weight_table
+from keras_taylor.trajectory.trajectory import Trajectory, weight_table
 from keras_taylor.trajectory.weight_formats import WeightFormat
 from keras_taylor.version import __version__
 
-REPLAY_TOLERANCE = 1e-3
 # Reductions for which a part of a batch has, on average, the loss of the batch.
 MEANS = ("sum_over_batch_size", "mean")
 
@@ -34,28 +37,53 @@ class Recorder:
 
     def __init__(self, model, path, selection, format_name):
         self._model, self._path, self._selection = model, path, selection
-        self._format, self._checkpoint = WeightFormat(format_name), Checkpoint(model, path)
+        self._format, self._run = WeightFormat(format_name), secrets.token_hex(8)
+        self._checkpoint = Checkpoint(model, path, self._run)
         self._writer, self._sums = None, _sums_of(model, selection)
+        # Before callbacks change anything.
+        self._identity, self._manifest = identity(model), None
 
     def resume(self):
         """Goes back to the last checkpoint; returns the number of rounds trained before it."""
         trajectory = Trajectory(self._path)
         trajectory.check_model(self._model)
         manifest, recorded = trajectory.manifest, Selection.from_manifest(trajectory.manifest)
+        self._check_same(manifest, recorded)
+        self._selection, self._sums = recorded, _sums_of(self._model, recorded)
+        self._run, self._manifest = trajectory.run, manifest
+        self._checkpoint = Checkpoint(self._model, self._path, self._run)
+        number = self._checkpoint.restore()
+        shards = self._checkpoint.shards
+        trajectory.check_shards(shards)
+        self._format.load(self._path, self._run)
+        self._format.error = self._checkpoint.weight_error
+        if self._sums is not None:
+            self._sums.restore(trajectory.first_weights, self._checkpoint.sums)
+            self._sums.save(self._path, self._run)
+        self._writer = storage.Writer(self._path, self._run, trajectory.layout, shards)
+        self._note_error()
+        return number - 1
+
+    def _check_same(self, manifest, recorded):
+        """Raises a ValueError unless what is asked for now is what was begun."""
         # The seed of a sample is that of the recording.
         asked = dataclasses.replace(self._selection, seed=recorded.seed).description
         asked = asked | {"keep": self._format.name}
         held = {name: manifest[name] for name in asked}
         if held != asked:
             raise ValueError(f"{self._path} holds a recording with {held}, asked for {asked}")
-        self._selection, self._sums = recorded, _sums_of(self._model, recorded)
-        number = self._checkpoint.restore()
-        self._format.load(self._path)
-        if self._sums is not None:
-            self._sums.restore(trajectory.first_weights, self._checkpoint.sums)
-        self._writer = storage.Writer(self._path, trajectory.layout, self._checkpoint.shards)
-        self._writer.notes = {"weight_error": trajectory.weight_error}
-        return number - 1
+        for kind in ("loss", "optimizer"):
+            other = difference(manifest["identity"][kind], self._identity[kind], kind)
+            if other:
+                raise ValueError(
+                    f"{self._path} holds a recording of another model or optimizer: {other}"
+                )
+        if manifest["seed"] != backend.global_seed():
+            warnings.warn(
+                f"{self._path} was recorded with seed {manifest['seed']}, now it is "
+                f"{backend.global_seed()}: batches that are drawn at random are others",
+                stacklevel=4,
+            )
 
     def before(self, number, x, y, sample_weight):
         """Returns the fields of a round that are known before its update; `None` to skip it."""
@@ -70,9 +98,9 @@ class Recorder:
         return {
             "weights": self._weights(),
             "non_trainable_weights": [v.numpy() for v in self._model.non_trainable_variables],
-            "x": _arrays(x),
-            "y": _arrays(y),
-            "sample_weight": _arrays(sample_weight),
+            "x": batches.arrays(x),
+            "y": batches.arrays(y),
+            "sample_weight": batches.arrays(sample_weight),
         }
 
     def after(self, number, kept, loss):
@@ -82,7 +110,7 @@ class Recorder:
         if kept is not None:
             self._write(number, kept | {"loss": np.float64(loss)})
         if self._sums is not None and self._writer is not None and self._sums.is_new:
-            self._sums.save(self._path)
+            self._sums.save(self._path, self._run)
 
     def checkpoint(self, number):
         """Saves the state before a round, if any round was kept."""
@@ -96,7 +124,7 @@ class Recorder:
 
     def _save(self, number, shards):
         sums = {} if self._sums is None else self._sums.state()
-        self._checkpoint.save(number, shards, sums)
+        self._checkpoint.save(number, shards, self._format.error, sums)
 
     def _write(self, number, kept):
         if self._writer is None:
@@ -106,8 +134,20 @@ class Recorder:
         if self._writer is None:
             self._begin(kept)
         kept["weights"] = self._format.encode(kept["weights"])
+        self._note_error()
+        self._widen(kept)
+        self._writer.append(number, kept)
+
+    def _note_error(self):
         self._writer.notes = {"weight_error": self._format.error}
-        self._writer.append(kept)
+
+    def _widen(self, kept):
+        """Lets the layout fit a round, too."""
+        layout = self._writer.layout.widened(kept)
+        if layout is not self._writer.layout:
+            self._manifest = self._manifest | {"layout": layout.description}
+            manifests.write(self._path, self._manifest)
+            self._writer.layout = layout
 
     def _check_first(self, number, kept):
         if not all(np.isfinite(weight).all() for weight in kept["weights"]):
@@ -115,27 +155,28 @@ class Recorder:
                 f"the weights are not finite at round {number}, the first to keep: training has "
                 "diverged. Lower the learning rate, or begin to record earlier"
             )
-        batch = _batch(self._model, kept)
+        batch = batch_of_round(self._model, kept)
         _check_replay(batch, kept["loss"])
         if self._selection.examples is not None:
             places = self._places(number, kept)
             _tell_all_are_kept(self._selection.examples, len(places))
-            _check_examples(batch, _batch(self._model, _cut(kept, places)), places)
+            _check_examples(batch, batch_of_round(self._model, _cut(kept, places)), places)
 
     def _places(self, number, kept):
         """Returns which examples of a round are kept."""
-        size = len(keras.tree.flatten(kept["x"])[0])
         examples, seed = self._selection.examples, self._selection.seed
-        return sampling.example_numbers(size, examples, seed, number)
+        return sampling.example_numbers(batches.size(kept["x"]), examples, seed, number)
 
     def _begin(self, kept):
         first = kept["weights"] if self._sums is None else self._sums.first
         self._format.begin(first)
         encoded = kept | {"weights": self._format.encode(kept["weights"])}
-        layout = storage.Layout.of(encoded)
-        manifest = {
-            "model": _config(self._model),
+        layout = Layout.of(encoded)
+        self._manifest = {
+            "run": self._run,
+            "model": serialized(self._model),
             "loss": _loss_config(self._model),
+            "identity": self._identity,
             "weights": weight_table(self._model),
             "layout": layout.description,
             **self._selection.description,
@@ -143,9 +184,14 @@ class Recorder:
             "seed": backend.global_seed(),
             "versions": {"keras": keras.version(), "keras_taylor": __version__},
         }
-        self._format.save(self._path, always=self._sums is not None)
-        replacing.write_json(self._path / MANIFEST, manifest)
-        self._writer = storage.Writer(self._path, layout)
+        self._writer = storage.Writer(self._path, self._run, layout)
+        self._note_error()
+        # The manifest comes last: a directory with one is a recording.
+        self._format.save(self._path, self._run, always=self._sums is not None)
+        self._writer.write_progress()
+        if self._sums is not None:
+            self._sums.save(self._path, self._run)
+        manifests.write(self._path, self._manifest)
 
     def _weights(self):
         return [v.numpy() for v in self._model.trainable_variables]
@@ -159,25 +205,12 @@ def _sums_of(model, selection):
 
 
 def _cut(kept, places):
-    return kept | {name: _taken(kept[name], places) for name in storage.BATCH_FIELDS}
-
-
-def _batch(model, kept):
-    return batch_of(
-        model,
-        kept["x"],
-        kept["y"],
-        kept["sample_weight"],
-        weights=[keras.ops.convert_to_tensor(w) for w in kept["weights"]],
-        state=[keras.ops.convert_to_tensor(w) for w in kept["non_trainable_weights"]],
-    )
+    return kept | {name: _taken(kept[name], places) for name in BATCH_FIELDS}
 
 
 def _check_replay(batch, loss):
-    still = [keras.ops.zeros_like(weight) for weight in batch.weights]
-    replayed = float(loss_at(batch, expand(batch, [still]), 0))
-    # If training has diverged, both losses are NaN.
-    if not np.isclose(replayed, loss, REPLAY_TOLERANCE, REPLAY_TOLERANCE / 1000, equal_nan=True):
+    replayed = replayed_loss(batch, expand(batch))
+    if not agree(replayed, loss):
         raise ValueError(
             f"replaying the first round gives a loss of {replayed}, training had {loss}: "
             "the model's forward pass is not a function of its weights, its state and the batch"
@@ -210,24 +243,9 @@ def _check_examples(batch, cut, places):
         )
 
 
-def _config(model):
-    try:
-        return keras.saving.serialize_keras_object(model)
-    except NotImplementedError:
-        return None
-
-
 def _loss_config(model):
-    try:
-        return keras.saving.serialize_keras_object(model.loss)
-    except (NotImplementedError, TypeError, ValueError):
-        return repr(model.loss)
-
-
-def _arrays(structure):
-    if structure is None:
-        return None
-    return keras.tree.map_structure(np.asarray, structure)
+    config = serialized(model.loss)
+    return repr(model.loss) if config is None else config
 
 
 def _taken(structure, places):

@@ -1,14 +1,20 @@
 """Training that keeps its rounds on disk."""
 
+import itertools
 import pathlib
 
 import keras
 
-from keras_taylor.trajectory import replacing
+from keras_taylor.trajectory import batches, replacing
 from keras_taylor.trajectory.checkpoints import CHECKPOINT
+from keras_taylor.trajectory.locking import LOCK, locked
+from keras_taylor.trajectory.manifests import MANIFEST
 from keras_taylor.trajectory.recorder import Recorder
+from keras_taylor.trajectory.replays import check_reduced
+from keras_taylor.trajectory.run_sums import SUMS
 from keras_taylor.trajectory.selection import Selection
-from keras_taylor.trajectory.trajectory import MANIFEST, Trajectory
+from keras_taylor.trajectory.storage import PROGRESS
+from keras_taylor.trajectory.trajectory import Trajectory
 from keras_taylor.trajectory.weight_formats import FIRST, FORMATS
 
 
@@ -36,7 +42,8 @@ def record(
         model: A compiled and built model.
         dataset: Batches `(x, y)` or `(x, y, sample_weight)`: a `tf.data.Dataset`, a list or a
             generator, with a batch for each of the `steps`. Call `repeat()` on a
-            `tf.data.Dataset` that is shorter.
+            `tf.data.Dataset` that is shorter. Lengths may differ from batch to batch, some may have
+            sample weights and others not; one without examples is passed over.
         path: The directory to write to. It has to be new or empty, unless `resume` is true.
         steps: The number of rounds to train.
         start: The number of rounds to train before the first round is kept: a burn-in.
@@ -52,12 +59,14 @@ def record(
             `"bfloat16"`, the displacement from the first round kept in two bytes a weight.
             `Trajectory.weight_error` has the error.
         resume: Whether to go on with a recording that stopped early, or to make one longer. The
-            last checkpoint gives the state of model and optimizer, and the batches before it are
-            skipped, so the dataset has to be the same. There is a checkpoint every 64 kept rounds
-            and at the end. A sample goes on as it was drawn, by the seed in its manifest, which is
-            that of `keras.utils.set_random_seed` or a new one; it cannot be made longer.
-        callbacks: Keras callbacks. Their batch methods are called in each round, and training
-            ends when one sets `model.stop_training`.
+            last checkpoint gives the state of model and optimizer, learning rate included, and the
+            batches before it are skipped, so the dataset has to be the same. There is a checkpoint
+            every 64 kept rounds and at the end. A sample goes on as it was drawn, by the seed in
+            its manifest, which is that of `keras.utils.set_random_seed` or a new one; it cannot be
+            made longer.
+        callbacks: Keras callbacks. Their batch methods are called in each round, those of an epoch
+            before the first and after the last, and training ends when one sets
+            `model.stop_training`.
         verbose: 0 for no progress bar.
 
     Returns:
@@ -67,10 +76,11 @@ def record(
         ValueError: if no round would be kept, `sample` or `examples` is not positive, too small
             for two samples or given beside `every`, examples do not stand for their batch (a model
             that treats them together, a loss that is a sum), the format is unknown, the directory
-            is not empty or holds another recording, the model is not compiled, the weights are not
-            finite at the first round kept, the dataset ends early, a callback ends training before
-            a round is kept, or a replay of the first round kept does not give its loss. What was
-            recorded before stays valid.
+            is not empty, holds another recording (of another model, loss or optimizer, too), a
+            damaged one, or is being written to; the model is not compiled or built or its loss has
+            no reduction, the weights are not finite at the first round kept, the dataset ends
+            early, a callback ends training before a round is kept, or a replay of the first round
+            kept does not give its loss. What was recorded before stays valid.
         OSError: if the disk is full. What was recorded before stays valid.
 
     Example:
@@ -87,26 +97,36 @@ def record(
     selection = Selection.of(steps, start, every, sample, examples)
     _check_arguments(model, keep)
     path = pathlib.Path(path)
-    recorder = Recorder(model, path, selection, keep)
-    done = recorder.resume() if resume and (path / MANIFEST).exists() else 0
-    if not done:
-        _check_new(path, resume)
     path.mkdir(parents=True, exist_ok=True)
-    if not model.optimizer.built:
-        # Or it would be built in the first step, which is then traced twice.
-        model.optimizer.build(model.trainable_variables)
-    bar = keras.utils.Progbar(steps, verbose=bool(verbose), unit_name="round")
-    batches = iter(dataset)
-    for _ in range(min(done, steps)):
-        next(batches, None)
-    try:
-        _train(model, batches, range(done + 1, steps + 1), recorder, bar, callbacks)
-    finally:
-        recorder.close()
+    with locked(path):
+        recorder = Recorder(model, path, selection, keep)
+        if resume and (path / MANIFEST).exists():
+            done = recorder.resume()
+        else:
+            done = 0
+            _check_new(path, resume)
+        _run(model, dataset, range(done + 1, steps + 1), recorder, verbose, callbacks)
     if not (path / MANIFEST).exists():
         number = selection.number(0)
         raise ValueError(f"a callback ended training before round {number}, the first to keep")
     return Trajectory(path)
+
+
+def _run(model, dataset, numbers, recorder, verbose, callbacks):
+    """Trains the rounds of these numbers, and passes over the batches before them."""
+    if not model.optimizer.built:
+        # Or it would be built in the first step, which is then traced twice.
+        model.optimizer.build(model.trainable_variables)
+    steps = numbers.stop - 1
+    bar = keras.utils.Progbar(steps, verbose=bool(verbose), unit_name="round")
+    rounds = itertools.islice(batches.rounds(dataset), min(numbers.start - 1, steps), None)
+    watching = keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=1, steps=steps, verbose=0
+    )
+    try:
+        _train(model, rounds, numbers, recorder, bar, watching)
+    finally:
+        recorder.close()
 
 
 def _check_arguments(model, format_name):
@@ -114,12 +134,18 @@ def _check_arguments(model, format_name):
         raise ValueError(f"unknown keep={format_name!r}: expected one of {', '.join(FORMATS)}")
     if not model.compiled:
         raise ValueError(f"model {model.name!r} is not compiled: compile it before it is recorded")
+    if not model.built or not model.variables:
+        raise ValueError(
+            f"model {model.name!r} is not built or has no weights: give it an Input, or call it on "
+            "a batch, before it is recorded"
+        )
+    check_reduced(model.loss)
 
 
 def _check_new(path, resume):
     # A recording that stopped before its manifest was written leaves these files at most.
-    early = [path / name for name in (CHECKPOINT, FIRST, MANIFEST)]
-    early = {*early[:2], *map(replacing.partial_path, early)}
+    whole = [path / name for name in (CHECKPOINT, FIRST, PROGRESS, SUMS)]
+    early = {*whole, *map(replacing.partial_path, [*whole, path / MANIFEST]), path / LOCK}
     if path.exists() and any(file not in early for file in path.iterdir()):
         held = "a recording" if (path / MANIFEST).exists() else "files"
         hint = "" if resume or held == "files" else ", or pass resume=True to go on with it"
@@ -128,13 +154,14 @@ def _check_new(path, resume):
         )
 
 
-def _train(model, batches, numbers, recorder, bar, callbacks):
-    watching = keras.callbacks.CallbackList(list(callbacks), model=model)
+def _train(model, rounds, numbers, recorder, bar, watching):
+    """Trains, as one epoch to callbacks."""
     model.stop_training = False
     watching.on_train_begin()
-    number = numbers.start - 1
+    watching.on_epoch_begin(0)
+    number, logs = numbers.start - 1, {}
     for number in numbers:
-        batch = next(batches, None)
+        batch = next(rounds, None)
         if batch is None:
             recorder.checkpoint(number)
             raise ValueError(
@@ -148,7 +175,8 @@ def _train(model, batches, numbers, recorder, bar, callbacks):
         if model.stop_training:
             break
     recorder.checkpoint(number + 1)
-    watching.on_train_end()
+    watching.on_epoch_end(0, logs)
+    watching.on_train_end(logs)
 
 
 def _train_round(model, number, batch, recorder):

@@ -1,10 +1,7 @@
 """Writing files as a whole: a reader sees the old file or the new one, never half of one."""
 
 import contextlib
-import json
 import os
-
-import numpy as np
 
 
 @contextlib.contextmanager
@@ -28,7 +25,7 @@ def replacing(path):
     """
     partial = partial_path(path)
     try:
-        with partial.open("wb") as file:
+        with partial.open("w+b") as file:
             yield file
         os.replace(partial, path)
     except BaseException:
@@ -39,15 +36,3 @@ def replacing(path):
 def partial_path(path):
     """Returns the file that `replacing` writes first; a killed process may leave it behind."""
     return path.with_name(f".{path.name}")
-
-
-def write_json(path, value):
-    """Writes a value as JSON."""
-    with replacing(path) as file:
-        file.write(json.dumps(value).encode("utf-8"))
-
-
-def write_arrays(path, arrays, **named):
-    """Writes arrays as `numpy.savez` does: `arr_0`, `arr_1`, ..., and those with a name."""
-    with replacing(path) as file:
-        np.savez(file, *arrays, **named)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor.trajectory.replacing import write_arrays
+from keras_taylor.trajectory import sealed
 from keras_taylor.weights.scopes import Scopes
 
 SUMS = "sums.npz"
@@ -70,9 +70,9 @@ class RunSums:
         self._loss, self._largest = float(state["loss"]), state["largest"]
         self.is_new = True
 
-    def save(self, path):
-        """Writes the sums up to the end of the latest stratum into a directory."""
-        write_arrays(path / SUMS, [], **self.state())
+    def save(self, path, run):
+        """Writes the sums up to the end of the latest stratum into the directory of a run."""
+        sealed.write_arrays(path / SUMS, run, [], **self.state())
         self.is_new = False
 
 
@@ -81,18 +81,19 @@ class SumsOfStrata:
 
     Args:
         path: The directory that `RunSums.save` wrote into.
+        run: The id of the run.
+        ends: The last rounds of the strata of which all rounds to be kept are there.
 
     Attributes:
-        ends: The last rounds of the strata that were trained to their end, a list.
+        ends: Those of them that were trained to their end, a list.
     """
 
-    def __init__(self, path):
-        self.ends = []
-        # There is no file if recording stopped before the end of the first stratum.
-        if (path / SUMS).exists():
-            with np.load(path / SUMS) as saved:
-                self.ends = saved["ends"].tolist()
-                self._losses, self._distances = saved["losses"], saved["distances"]
+    def __init__(self, path, run, ends):
+        _, saved = sealed.read_arrays(path / SUMS, run)
+        # A run that goes on from a checkpoint writes rounds again: the sums may be ahead of them.
+        is_there = np.isin(saved["ends"], list(ends))
+        self.ends = saved["ends"][is_there].tolist()
+        self._losses, self._distances = saved["losses"][is_there], saved["distances"][is_there]
 
     def average_loss(self, end):
         """Returns the average loss of all rounds up to the end of a stratum."""

@@ -38,6 +38,9 @@ class Selection:
             ValueError: if they keep no round, or contradict each other.
         """
         _check(steps, start, every, sample, examples)
+        # Of any kind that counts, such as NumPy's, which JSON does not hold.
+        steps, start, every = int(steps), int(start), int(every)
+        sample, examples = (None if n is None else int(n) for n in (sample, examples))
         total = steps - start
         if sample is not None and sample > total:
             message = f"sample={sample}: the run has {total} rounds, all are kept"

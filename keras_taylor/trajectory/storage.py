@@ -1,69 +1,27 @@
-"""Nested arrays in sharded, checksummed record files."""
+"""Rounds in sharded, checksummed record files, each of which says which round of which run it is.
+
+A record is a `tf.train.Example` with the serialized arrays of a round, the id of its run, its
+number in the run and the number of its shard. Every reading holds these against the manifest, and
+the number of records against the progress file.
+"""
+
+import contextlib
+import errno
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
-from keras_taylor.trajectory.replacing import write_json
+from keras_taylor.trajectory import sealed
 
 PROGRESS = "progress.json"
 SHARD_ROUNDS = 64
-# Fields of a round whose first axis is the batch. The last batch may be smaller.
-BATCH_FIELDS = ("x", "y", "sample_weight")
-
-
-class Layout:
-    """The order of the arrays of a nested structure in a flat list, with their shapes and dtypes.
-
-    Args:
-        description: A dictionary that JSON can hold. Its `kind` is `"leaf"` (with `dtype` and
-            `shape`, where a length that varies is `None`), `"dict"` or `"list"` or `"tuple"`
-            (with `items`), or `"none"`.
-
-    Attributes:
-        description: The same dictionary.
-        leaves: The descriptions of the arrays, in the order of the flat list.
-
-    Example:
-
-    >>> layout = Layout.of({"x": np.ones((4, 2)), "loss": np.float64(3.0)})
-    >>> [leaf["shape"] for leaf in layout.leaves]
-    [[None, 2], []]
-    >>> layout.unflatten(layout.flatten({"x": np.ones((1, 2)), "loss": np.float64(5.0)}))
-    {'x': array([[1., 1.]]), 'loss': array(5.)}
-    """
-
-    def __init__(self, description):
-        self.description = description
-        self.leaves = list(_leaves(description))
-
-    @classmethod
-    def of(cls, structure):
-        """Returns the layout of a round. The first axis of x, y and sample weights may vary."""
-        return cls(_describe(structure))
-
-    def flatten(self, structure):
-        """Returns the arrays of a structure as a flat list.
-
-        Raises:
-            ValueError: if an array has another shape or dtype than the layout says.
-        """
-        flat = list(_flatten(self.description, structure))
-        for leaf, array in zip(self.leaves, flat, strict=True):
-            fits = len(array.shape) == len(leaf["shape"]) and all(
-                expected in (None, found)
-                for expected, found in zip(leaf["shape"], array.shape, strict=True)
-            )
-            if not fits or array.dtype.name != leaf["dtype"]:
-                raise ValueError(
-                    f"expected an array of shape {leaf['shape']} and dtype {leaf['dtype']}, as in "
-                    f"the first round; received {array.shape}, {array.dtype.name}"
-                )
-        return flat
-
-    def unflatten(self, flat):
-        """Returns the structure with the arrays or tensors of a flat list."""
-        iterator = iter(flat)
-        return _unflatten(self.description, iterator)
+# What TensorFlow says of a file that cannot be written, as the operating system says it.
+ERRORS = {
+    tf.errors.ResourceExhaustedError: errno.ENOSPC,
+    tf.errors.PermissionDeniedError: errno.EACCES,
+    tf.errors.NotFoundError: errno.ENOENT,
+}
 
 
 class Writer:
@@ -71,16 +29,18 @@ class Writer:
 
     Args:
         path: The directory.
-        layout: The `Layout` of each structure.
+        run: The id of the run.
+        layout: The `keras_taylor.trajectory.layout.Layout` of each structure.
         shards: The number of structures in each shard that exists already.
 
     Attributes:
+        layout: The layout; a wider one may take its place.
         shards: The number of structures in each shard.
         notes: A dictionary that is written beside the numbers, in the progress file.
     """
 
-    def __init__(self, path, layout, shards=()):
-        self._path, self._layout = path, layout
+    def __init__(self, path, run, layout, shards=()):
+        self._path, self._run, self.layout = path, run, layout
         self.shards, self.notes = list(shards), {}
         self._file = None
 
@@ -94,50 +54,97 @@ class Writer:
         self.close()
         return list(self.shards)
 
-    def append(self, structure):
-        """Writes a structure to the shard that is open, and then the progress file."""
+    def write_progress(self):
+        """Writes how many structures each shard has."""
+        progress = {"run": self._run, "shards": self.shards} | self.notes
+        sealed.write_json(self._path / PROGRESS, progress)
+
+    def append(self, number, structure):
+        """Writes a structure, the round of that number, and then the progress file.
+
+        Raises:
+            OSError: if the disk is full, or the directory cannot be written to.
+        """
         if self._file is None:
-            name = str(shard_path(self._path, len(self.shards)))
-            self._file = tf.io.TFRecordWriter(name)
-            self.shards.append(0)
-        tensors = [tf.io.serialize_tensor(array) for array in self._layout.flatten(structure)]
-        values = tf.train.BytesList(value=[tensor.numpy() for tensor in tensors])
-        feature = tf.train.Feature(bytes_list=values)
-        features = tf.train.Features(feature={"tensors": feature})
-        self._file.write(tf.train.Example(features=features).SerializeToString())
-        self._file.flush()
+            self._begin_shard()
+        with _told_by_system(self._name):
+            self._file.write(self._record(number, structure))
+            self._file.flush()
         self.shards[-1] += 1
-        write_json(self._path / PROGRESS, {"shards": self.shards} | self.notes)
+        self.write_progress()
         if self.shards[-1] == SHARD_ROUNDS:
             self.close()
 
     def close(self):
         """Closes the shard that is open, so that the next structure begins another one."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            with _told_by_system(self._name):
+                file.close()
+
+    def _begin_shard(self):
+        # A shard of that number may be there, to be written again: it no longer counts.
+        self.write_progress()
+        self._name = str(shard_path(self._path, len(self.shards)))
+        with _told_by_system(self._name):
+            self._file = tf.io.TFRecordWriter(self._name)
+        self.shards.append(0)
+
+    def _record(self, number, structure):
+        tensors = [tf.io.serialize_tensor(array) for array in self.layout.flatten(structure)]
+        feature = {
+            "tensors": _bytes([tensor.numpy() for tensor in tensors]),
+            "run": _bytes([self._run.encode()]),
+            "number": _integer(number),
+            "shard": _integer(len(self.shards) - 1),
+        }
+        return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def read(path, shards, layout):
+def read(path, run, shards, numbers, layout):
     """Returns a `tf.data.Dataset` of flat tuples of tensors, in the order of writing.
+
+    An array that is absent from a round has no examples. Iteration raises a
+    `tf.errors.InvalidArgumentError` where a record is missing, or not the one expected.
 
     Args:
         path: The directory.
+        run: The id of the run.
         shards: The number of structures in each shard.
-        layout: The `Layout` of each structure.
+        numbers: The number of each structure's round in the run.
+        layout: The `keras_taylor.trajectory.layout.Layout` of each structure.
     """
-    files = [str(shard_path(path, index)) for index in range(len(shards))]
-    records = tf.data.TFRecordDataset(files).take(sum(shards))
-    return records.map(lambda record: _parsed(record, layout)).prefetch(2)
+    # Stands for records that a shard has not.
+    missing = tf.data.Dataset.from_tensors(tf.constant("")).repeat()
+
+    def records(file, count):
+        return tf.data.TFRecordDataset(file).concatenate(missing).take(count)
+
+    files = tf.constant([str(shard_path(path, index)) for index in range(len(shards))], tf.string)
+    found = tf.data.Dataset.from_tensor_slices((files, np.asarray(shards, "int64")))
+    places = np.repeat(np.arange(len(shards), dtype="int64"), shards)
+    expected = tf.data.Dataset.from_tensor_slices((np.asarray(numbers, "int64"), places))
+    pairs = tf.data.Dataset.zip((found.flat_map(records), expected))
+    return pairs.map(lambda record, place: _parsed(record, run, place, layout)).prefetch(2)
 
 
-def damage(path, shards):
-    """Returns a sentence that names the first record that cannot be read, or `None`."""
+def damage(path, run, shards, numbers):
+    """Returns a sentence that names the first record that is missing or wrong, or `None`.
+
+    Args:
+        path: The directory.
+        run: The id of the run.
+        shards: The number of structures in each shard.
+        numbers: The number of each structure's round in the run.
+    """
+    numbers = iter(numbers)
     for index, expected in enumerate(shards):
-        file = shard_path(path, index)
-        found = 0
+        file, found = shard_path(path, index), 0
         try:
-            for _ in tf.data.TFRecordDataset(str(file)).take(expected):
+            for record in tf.data.TFRecordDataset(str(file)).take(expected):
+                wrong = _wrong(record.numpy(), run, index, next(numbers))
+                if wrong:
+                    return f"{file}, record {found + 1}: {wrong}"
                 found += 1
         except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
             return f"{file} is damaged at its record {found + 1}: {error.message}"
@@ -151,61 +158,66 @@ def shard_path(path, index):
     return path / f"rounds-{index:05d}.tfrecord"
 
 
-def _parsed(record, layout):
-    features = {"tensors": tf.io.FixedLenFeature((len(layout.leaves),), tf.string)}
-    tensors = tf.io.parse_single_example(record, features)["tensors"]
-    parsed = []
-    for index, leaf in enumerate(layout.leaves):
-        tensor = tf.io.parse_tensor(tensors[index], leaf["dtype"])
-        parsed.append(tf.ensure_shape(tensor, leaf["shape"]))
-    return tuple(parsed)
+def _wrong(record, run, shard, number):
+    """Returns what is wrong about a record, or `None`."""
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError:
+        return "it is no round"
+    (found_run,) = features["run"].bytes_list.value or [b""]
+    if found_run != run.encode():
+        return f"it is of another run, {found_run.decode(errors='replace')!r} instead of {run!r}"
+    for name, expected in (("shard", shard), ("number", number)):
+        (found,) = features[name].int64_list.value or [None]
+        if found != expected:
+            return f"expected that of {name} {expected}, found that of {name} {found}"
+    return None
 
 
-def _describe(value, is_batch=False):
-    if value is None:
-        return {"kind": "none"}
-    if isinstance(value, dict):
-        items = {
-            key: _describe(item, is_batch or key in BATCH_FIELDS) for key, item in value.items()
-        }
-        return {"kind": "dict", "items": items}
-    if isinstance(value, (list, tuple)):
-        kind = "list" if isinstance(value, list) else "tuple"
-        return {"kind": kind, "items": [_describe(item, is_batch) for item in value]}
-    array = np.asarray(value)
-    shape = [None, *array.shape[1:]] if is_batch and array.ndim else list(array.shape)
-    return {"kind": "leaf", "dtype": array.dtype.name, "shape": shape}
+def _parsed(record, run, place, layout):
+    features = {
+        "tensors": tf.io.FixedLenSequenceFeature((), tf.string, allow_missing=True),
+        "run": tf.io.FixedLenFeature((), tf.string, ""),
+        "number": tf.io.FixedLenFeature((), tf.int64, -1),
+        "shard": tf.io.FixedLenFeature((), tf.int64, -1),
+    }
+    found = tf.io.parse_single_example(record, features)
+    number, shard = place
+    checks = [
+        tf.debugging.assert_equal(found["run"], run, "a record is of another run, or missing"),
+        tf.debugging.assert_equal(found["shard"], shard, "a record is of another shard"),
+        tf.debugging.assert_equal(found["number"], number, "a record is of another round"),
+    ]
+    with tf.control_dependencies(checks):
+        tensors = tf.identity(found["tensors"])
+    return tuple(_array(tensors, index, layout) for index in range(len(layout.leaves)))
 
 
-def _items(description, structure=None):
-    if description["kind"] == "dict":
-        return [(item, structure and structure[key]) for key, item in description["items"].items()]
-    return list(zip(description["items"], structure or description["items"], strict=True))
+def _array(tensors, index, layout):
+    leaf = layout.leaves[index]
+    if index < layout.required:
+        found = tf.io.parse_tensor(tensors[index], leaf["dtype"])
+    else:
+        found = tf.cond(
+            index < tf.size(tensors),
+            lambda: tf.io.parse_tensor(tensors[index], leaf["dtype"]),
+            lambda: tf.zeros([0] * len(leaf["shape"]), leaf["dtype"]),
+        )
+    return tf.ensure_shape(found, leaf["shape"])
 
 
-def _leaves(description):
-    if description["kind"] == "leaf":
-        yield description
-    elif description["kind"] != "none":
-        for item, _ in _items(description):
-            yield from _leaves(item)
+@contextlib.contextmanager
+def _told_by_system(file):
+    """Context that turns errors of writing into the OSError that the system would raise."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(ERRORS.get(type(error), errno.EIO), error.message, file) from error
 
 
-def _flatten(description, structure):
-    if description["kind"] == "leaf":
-        yield np.asarray(structure)
-    elif description["kind"] != "none":
-        for item, piece in _items(description, structure):
-            yield from _flatten(item, piece)
+def _bytes(values):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
-def _unflatten(description, flat):
-    kind = description["kind"]
-    if kind == "none":
-        return None
-    if kind == "leaf":
-        return next(flat)
-    if kind == "dict":
-        return {key: _unflatten(item, flat) for key, item in description["items"].items()}
-    items = [_unflatten(item, flat) for item in description["items"]]
-    return items if kind == "list" else tuple(items)
+def _integer(value):
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))

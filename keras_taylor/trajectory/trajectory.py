@@ -2,17 +2,16 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 
 import tensorflow as tf
 
-from keras_taylor.trajectory import storage
+from keras_taylor.trajectory import manifests, sealed, storage
+from keras_taylor.trajectory.identity import difference, loss_identity, model_identity
+from keras_taylor.trajectory.layout import Layout, is_absent, or_ones
 from keras_taylor.trajectory.run_sums import SumsOfStrata
 from keras_taylor.trajectory.selection import Selection
 from keras_taylor.trajectory.weight_formats import WeightFormat, first_weights
-
-MANIFEST = "manifest.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,20 +56,23 @@ class Trajectory:
     """The rounds that `keras_taylor.record` kept on disk.
 
     `len(trajectory)` is the number of rounds. Iteration yields each as a `Round`, in order, and
-    reads one after the other, so memory does not grow with their number.
+    reads one after the other, so memory does not grow with their number. Each reading checks that
+    every round is there, whole, in its place and of this run.
 
     Args:
         path: The directory that `keras_taylor.record` wrote.
 
     Attributes:
         path: The directory, a `pathlib.Path`.
-        manifest: What is known of all rounds: model, loss, layout, shapes of weights, versions.
+        manifest: What is known of all rounds: id of the run, model, loss, layout, shapes of
+            weights, versions.
         selection: The `keras_taylor.trajectory.selection.Selection` of rounds and examples.
 
     Raises:
-        FileNotFoundError: if the directory holds no trajectory.
-        ValueError: during iteration, if a file is truncated or damaged; the message names the
-            file and the record.
+        FileNotFoundError: if the directory holds no trajectory, or one of its files is missing.
+        ValueError: if a file is damaged, of another run, or of a version that this one does not
+            read; during iteration, if a record is missing, damaged, in another's place or of
+            another run. The message names the file, and the record.
 
     Example:
 
@@ -86,20 +88,18 @@ class Trajectory:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        try:
-            text = (self.path / MANIFEST).read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{self.path} holds no trajectory: expected a directory that "
-                "keras_taylor.record wrote"
-            ) from error
-        self.manifest = json.loads(text)
-        self.layout = storage.Layout(self.manifest["layout"])
-        self._progress = _progress(self.path / storage.PROGRESS)
+        self.manifest = manifests.read(self.path)
+        self.layout = Layout(self.manifest["layout"])
+        self._progress = sealed.read_json(self.path / storage.PROGRESS, self.run)
         self._shards = self._progress["shards"]
         self.selection = Selection.from_manifest(self.manifest)
         self._format = WeightFormat(self.manifest["keep"])
-        self._format.load(self.path)
+        self._format.load(self.path, self.run)
+
+    @property
+    def run(self):
+        """The id of the run, which every file and every record holds."""
+        return self.manifest["run"]
 
     @property
     def is_sampled(self):
@@ -109,12 +109,19 @@ class Trajectory:
     @property
     def first_weights(self):
         """`W^1`, the weights before the first round after the burn-in, arrays."""
-        return first_weights(self.path) if self.is_sampled else next(iter(self)).weights
+        if self.is_sampled:
+            return first_weights(self.path, self.run)
+        return next(iter(self)).weights
 
     @property
     def sums(self):
         """The `keras_taylor.trajectory.run_sums.SumsOfStrata` of a sampled run."""
-        return SumsOfStrata(self.path)
+        strata, ends, kept = self.selection.strata, [], 0
+        for stratum in strata:
+            kept += len(stratum.kept)
+            if kept <= len(self):
+                ends.append(stratum.last)
+        return SumsOfStrata(self.path, self.run, ends)
 
     @property
     def model_config(self):
@@ -139,36 +146,50 @@ class Trajectory:
         with self.damage_told():
             for place, tensors in enumerate(self.dataset()):
                 arrays = [tensor.numpy() for tensor in tensors]
-                yield self._round(self.selection.number(place), self._unflattened(arrays))
+                yield self._round(self.selection.number(place), arrays)
 
     @contextlib.contextmanager
     def damage_told(self):
         """Context that turns errors of reading into a ValueError that names the file and record."""
         try:
             yield
-        except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-            message = storage.damage(self.path, self._shards)
-            raise ValueError(message or f"{self.path} cannot be read: {error.message}") from error
+        except (
+            tf.errors.DataLossError,
+            tf.errors.InvalidArgumentError,
+            tf.errors.NotFoundError,
+        ) as error:
+            message = storage.damage(self.path, self.run, self._shards, self._numbers)
+            if message is None:
+                raise
+            raise ValueError(message) from error
 
     def dataset(self):
         """Returns a `tf.data.Dataset` of the rounds, in order.
 
         Each is a flat tuple of tensors, which `unpack` takes.
         """
-        return storage.read(self.path, self._shards, self.layout)
+        return storage.read(self.path, self.run, self._shards, self._numbers, self.layout)
 
     def unpack(self, tensors):
         """Returns the fields of a round from a tuple of tensors that `dataset` gave.
 
         Returns:
-            `weights, non_trainable_weights, x, y, sample_weight, loss`, as in `Round`.
+            `weights, non_trainable_weights, x, y, sample_weight, loss`, as in `Round`. Where some
+            rounds have sample weights, those of the others are ones.
         """
         fields = self._unflattened(list(tensors))
+        if self.layout.is_optional:
+            weights = or_ones(fields["sample_weight"], fields["x"])
+            fields = fields | {"sample_weight": weights}
         names = ("weights", "non_trainable_weights", "x", "y", "sample_weight", "loss")
         return tuple(fields[name] for name in names)
 
     def check_model(self, model):
-        """Raises a ValueError unless the weights of a model have the shapes that were recorded."""
+        """Raises a ValueError unless a model is like the one that was recorded.
+
+        That is by the shapes of its weights and by its configuration, apart from names; a model
+        that Keras cannot serialise has its weights compared only.
+        """
         expected = self.manifest["weights"]
         found = weight_table(model)
         if found != expected:
@@ -176,25 +197,47 @@ class Trajectory:
                 f"trajectory {self.path} was recorded from another model: it has weights "
                 f"{expected}, model {model.name!r} has {found}"
             )
+        other = difference(self.manifest["identity"]["model"], model_identity(model), "model")
+        if other:
+            raise ValueError(f"trajectory {self.path} was recorded from another model: {other}")
+
+    def check_shards(self, shards):
+        """Raises a ValueError unless the first shards have these numbers of rounds, all whole."""
+        message = storage.damage(self.path, self.run, shards, self._numbers_of(sum(shards)))
+        if message is not None:
+            raise ValueError(message)
+
+    def other_loss(self, model, loss=None):
+        """Returns in what a loss is not the one that was trained with, or `None`.
+
+        Args:
+            model: A model like the one that was recorded.
+            loss: A Keras loss; `None` for the one that the model was compiled with.
+        """
+        found = loss_identity(model, loss)
+        return difference(self.manifest["identity"]["loss"], found)
+
+    @property
+    def _numbers(self):
+        return self._numbers_of(len(self))
+
+    def _numbers_of(self, count):
+        return [self.selection.number(place) for place in range(count)]
 
     def _unflattened(self, flat):
         fields = self.layout.unflatten(flat)
         return fields | {"weights": self._format.decode(fields["weights"])}
 
-    def _round(self, number, fields):
+    def _round(self, number, arrays):
+        fields = self._unflattened(arrays)
+        if self.layout.is_optional and is_absent(fields["sample_weight"]):
+            fields = fields | {"sample_weight": None}
         weight, is_check = 1.0, False
         if self.is_sampled:
             stratum, place = self.selection.by_number[number], number - self.selection.burn_in
             weight, is_check = stratum.weight(place), place not in stratum.fit
         fields = fields | {"loss": float(fields["loss"])}
         return Round(number, **fields, weight=weight, is_check=is_check)
-
-
-def _progress(file):
-    # There is no file if recording stopped before it had written its first round.
-    if not file.exists():
-        return {"shards": [], "weight_error": 0.0}
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def weight_table(model):

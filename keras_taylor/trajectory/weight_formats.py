@@ -3,16 +3,15 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_taylor.trajectory.replacing import write_arrays
+from keras_taylor.trajectory import sealed
 
 FORMATS = ("exact", "float32", "bfloat16")
 FIRST = "first.npz"
 
 
-def first_weights(path):
-    """Returns `W^1`, arrays, from the directory that it was written into."""
-    with np.load(path / FIRST) as saved:
-        return [saved[f"arr_{index}"] for index in range(len(saved.files))]
+def first_weights(path, run):
+    """Returns `W^1`, arrays, from the directory that it was written into for a run of that id."""
+    return sealed.read_arrays(path / FIRST, run)[0]
 
 
 class WeightFormat:
@@ -46,15 +45,15 @@ class WeightFormat:
         """Takes `W^1`, the weights of the first round, from which displacements are counted."""
         self._first_weights = [np.array(weight) for weight in weights]
 
-    def save(self, path, always=False):
+    def save(self, path, run, always=False):
         """Writes `W^1` into a directory, if the format needs it for decoding, or always."""
         if always or self.name != "exact":
-            write_arrays(path / FIRST, self._first_weights)
+            sealed.write_arrays(path / FIRST, run, self._first_weights)
 
-    def load(self, path):
-        """Reads what `save` wrote."""
+    def load(self, path, run):
+        """Reads what `save` wrote for a run of that id."""
         if self.name != "exact":
-            self._first_weights = first_weights(path)
+            self._first_weights = first_weights(path, run)
 
     def encode(self, weights):
         """Returns the arrays to store for the weights of a round."""

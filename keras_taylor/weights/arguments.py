@@ -44,6 +44,27 @@ def check_radii(radii, names=()):
         check_radius(radius, names)
 
 
+def listed_radii(radius, names=()):
+    """Returns radii as a list, and whether there are several: a list, a tuple or a vector.
+
+    Args:
+        radius: A radius as of `check_radius`, a scalar array or tensor, or several of these.
+        names: Names that a radius may be.
+
+    Raises:
+        ValueError: as of `check_radii`, or if an array is neither a scalar nor a vector.
+    """
+    if hasattr(radius, "shape") and not isinstance(radius, numbers.Real):
+        array = np.asarray(radius)
+        if array.ndim > 1:
+            raise ValueError(f"radius must be a number or a vector, received shape {array.shape}")
+        radius = array.tolist()
+    several = isinstance(radius, (list, tuple))
+    radii = list(radius) if several else [radius]
+    check_radii(radii, names)
+    return radii, several
+
+
 def is_whole(value):
     """Tells whether a value is an integer and no boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -289,3 +289,33 @@ def test_trackers_are_found():
     assert tracker_of(keras.optimizers.SGD()) is None
     assert latest_tracker("mine") is tracker
     assert latest_tracker("nobody's") is None
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_loss_without_reduction_counts_as_the_sum_that_gradients_are_of(eager):
+    x, y, trackers = np.eye(3, 4), np.ones((3, 1)), []
+    for reduction in ("none", "sum"):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "relu")])
+        model.set_weights([np.full((4, 1), 0.5), np.zeros(1)])
+        trackers.append(RegretTracker(keras.optimizers.SGD(0.1)))
+        loss = keras.losses.MeanSquaredError(reduction=reduction)
+        model.compile(trackers[-1], loss=loss, run_eagerly=eager)
+        for _ in range(2):
+            model.train_on_batch(x, y)
+    values = [(float(t.average_loss), float(t.linear_regret()), int(t.steps)) for t in trackers]
+    assert values[0] == pytest.approx(values[1])
+    assert values[0][2] == 2
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_an_empty_batch_is_no_round(eager):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    tracker = RegretTracker(keras.optimizers.SGD(0.1))
+    model.compile(tracker, loss="mse", run_eagerly=eager)
+    # In a graph the shape of the first batch is static.
+    model.train_on_batch(np.ones((0, 4)), np.ones((0, 1)))
+    assert (int(tracker.steps), int(tracker.skipped_steps)) == (0, 1)
+    assert np.isnan(tracker.average_loss)
+    model.train_on_batch(np.ones((2, 4)), np.ones((2, 1)))
+    assert (int(tracker.steps), int(tracker.skipped_steps)) == (1, 1)
+    assert float(tracker.average_loss) > 0

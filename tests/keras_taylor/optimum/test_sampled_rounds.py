@@ -116,6 +116,13 @@ def test_interval_widens_with_the_level(runs):
     assert whole.interval(0.5) == whole.interval(0.99) == (whole.lower_bound, whole.value)
 
 
+def test_another_loss_than_that_of_the_run_is_refused(runs):
+    trajectories, model = runs
+    for name in ("sample", "examples"):
+        with pytest.raises(ValueError, match="a sample is of the losses of a run"):
+            kt.taylor_optimum(trajectories[name], model, loss="mae", verbose=0)
+
+
 def test_horizons_are_ends_of_strata(runs):
     trajectories, model = runs
     table = kt.decompose(trajectories["sample"], model, "layer:out", rounds=[90], verbose=0)

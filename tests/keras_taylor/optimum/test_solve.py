@@ -1,5 +1,7 @@
 """Tests of Taylor optima: closed forms, general solvers, bounds from elsewhere."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -304,6 +306,11 @@ def test_a_solve_goes_on_from_an_earlier_one(network):
     # Where the minimum is, is handed on; where the lower bound is, is found again.
     again = _solve(trajectory, model, warm_start=after, **options)
     assert again.passes < _solve(trajectory, model, **options).passes
+    with pytest.raises(ValueError, match="warm_start must be an Optimum.*received list"):
+        _solve(trajectory, model, warm_start=after.comparator)
+    other = dataclasses.replace(after, comparator=after.comparator[1:])
+    with pytest.raises(ValueError, match="the comparator of warm_start must be a list of arrays"):
+        _solve(trajectory, model, warm_start=other)
 
 
 def test_interrupt_ends_with_a_valid_interval(network, monkeypatch):

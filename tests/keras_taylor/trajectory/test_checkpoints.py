@@ -25,11 +25,12 @@ def _train(model, rounds):
 def test_state_is_restored_whole(tmp_path):
     model = _model()
     _train(model, 3)
-    Checkpoint(model, tmp_path).save(4, [2, 1])
+    Checkpoint(model, tmp_path, "a").save(4, [2, 1], 0.25, {"losses": np.arange(2.0)})
     other = _model()
-    checkpoint = Checkpoint(other, tmp_path)
+    checkpoint = Checkpoint(other, tmp_path, "a")
     assert checkpoint.restore() == 4
-    assert checkpoint.shards == [2, 1]
+    assert (checkpoint.shards, checkpoint.weight_error) == ([2, 1], 0.25)
+    assert {name: array.tolist() for name, array in checkpoint.sums.items()} == {"losses": [0, 1]}
     for one in (model, other):
         _train(one, 2)
     for one, another in zip(model.variables, other.variables, strict=True):
@@ -40,7 +41,7 @@ def test_state_is_restored_whole(tmp_path):
 
 
 def test_saving_again_replaces(tmp_path):
-    checkpoint = Checkpoint(_model(), tmp_path)
+    checkpoint = Checkpoint(_model(), tmp_path, "a")
     checkpoint.save(1, [])
     checkpoint.save(9, [8])
     assert checkpoint.restore() == 9
@@ -48,8 +49,10 @@ def test_saving_again_replaces(tmp_path):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="cannot be read"):
-        Checkpoint(_model(), tmp_path).restore()
-    Checkpoint(_model(), tmp_path).save(1, [])
+    with pytest.raises(ValueError, match=r"checkpoint.npz cannot be read"):
+        Checkpoint(_model(), tmp_path, "a").restore()
+    Checkpoint(_model(), tmp_path, "a").save(1, [])
     with pytest.raises(ValueError, match="another model or optimizer"):
-        Checkpoint(_model(5), tmp_path).restore()
+        Checkpoint(_model(5), tmp_path, "a").restore()
+    with pytest.raises(ValueError, match="is of another run"):
+        Checkpoint(_model(), tmp_path, "b").restore()

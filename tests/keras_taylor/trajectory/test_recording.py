@@ -1,6 +1,5 @@
 """Tests of recorded training and of the trajectories it leaves."""
 
-import contextlib
 import json
 
 import keras
@@ -9,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_taylor as kt
-from keras_taylor.trajectory import recording, storage
+from keras_taylor.trajectory import storage
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +51,6 @@ def test_manifest_is_json_with_the_layout(run, recorded):
     assert manifest["layout"]["items"]["x"]["shape"] == [None, 5]
 
 
-def test_recording_can_be_made_longer(run, path, recorded):
-    run.record(path, steps=7)
-    _assert_same(run.record(path, resume=True), recorded[0])
-    _assert_same(run.record(path, resume=True), recorded[0])
-
-
 def test_weights_in_fewer_bytes(run, path, recorded):
     exact, halved = recorded[0], run.record(path, keep="bfloat16")
     assert exact.weight_error == 0.0
@@ -75,38 +68,11 @@ def test_weights_in_fewer_bytes(run, path, recorded):
     assert found[1].value == pytest.approx(found[0].value, rel=0.01)
 
 
-@pytest.mark.parametrize("names", [["checkpoint.npz"], [".checkpoint.npz"], ["first.npz"]])
-def test_a_recording_that_stopped_before_its_manifest_is_begun_again(run, path, names):
-    path.mkdir()
-    for name in names:
-        (path / name).write_bytes(b"half")
-    assert len(run.record(path, resume=True)) == run.steps - run.first
-
-
 def test_thinning_and_shards(run, path, monkeypatch):
     monkeypatch.setattr(storage, "SHARD_ROUNDS", 2)
     trajectory = run.record(path, start=1, every=3)
     assert [round.number for round in trajectory] == [2, 5, 8, 11]
     assert len(list(path.glob("*.tfrecord"))) == 2
-
-
-def test_structured_batches_sample_weights_and_a_smaller_last_batch(path):
-    inputs = {"a": keras.Input((2,)), "b": keras.Input((3,))}
-    joined = keras.layers.Concatenate()([inputs["a"], inputs["b"]])
-    model = keras.Model(inputs, keras.layers.Dense(1)(joined))
-    model.compile("sgd", loss="mse")
-    batches = [
-        (
-            {"a": np.ones((n, 2), "float32"), "b": np.ones((n, 3), "float32")},
-            np.ones((n, 1)),
-            np.ones(n),
-        )
-        for n in (4, 4, 3)
-    ]
-    first, *_, last = kt.record(model, batches, path, steps=3, verbose=0)
-    assert set(first.x) == {"a", "b"}
-    assert last.x["b"].shape == (3, 3)
-    assert last.sample_weight.shape == (3,)
 
 
 def test_datasets_of_tensorflow(run, path):
@@ -148,99 +114,6 @@ def test_bad_input(run, path, tmp_path):
         run.record(tmp_path / "full")
 
 
-def test_full_disk_leaves_a_valid_trajectory(run, path, monkeypatch):
-    original, count = storage.Writer.append, []
-
-    def append(self, structure):
-        count.append(1)
-        if len(count) > 5:
-            raise OSError(28, "No space left on device")
-        original(self, structure)
-
-    monkeypatch.setattr(storage.Writer, "append", append)
-    with pytest.raises(OSError, match="No space left"):
-        run.record(path)
-    assert len(list(kt.Trajectory(path))) == 5
-
-
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
-@contextlib.contextmanager
-def _kill_at(monkeypatch, number):
-    """Lets the next recording end at a round, as if its process had been killed there."""
-    original = recording._train_round
-
-    def train(model, at, batch, recorder):
-        if at == number:
-            raise KilledError
-        return original(model, at, batch, recorder)
-
-    monkeypatch.setattr(recording, "_train_round", train)
-    with pytest.raises(KilledError):
-        yield
-    monkeypatch.setattr(recording, "_train_round", original)
-
-
-@pytest.mark.parametrize("number", [5, 6, 8, 9, 12])
-def test_recording_goes_on_where_it_was_killed(run, path, recorded, monkeypatch, number):
-    monkeypatch.setattr(storage, "SHARD_ROUNDS", 4)
-    whole, whole_model = recorded
-    with _kill_at(monkeypatch, number):
-        run.record(path)
-    model = run.model()
-    if number > run.first + 1:
-        model.set_weights([np.ones_like(w) for w in model.get_weights()])
-    again = run.record(path, model, resume=True)
-    _assert_same(again, whole)
-    for one, other in zip(model.variables, whole_model.variables, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def _assert_same(again, whole):
-    assert len(again) == len(whole)
-    for one, other in zip(again, whole, strict=True):
-        assert (one.number, one.loss) == (other.number, other.loss)
-        for a, b in zip(one.weights, other.weights, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_wrapped_training_goes_on_too(run, path, tmp_path):
-    def made():
-        model = kt.TaylorModel.from_model(run.model(), "average")
-        tracker = kt.optimizers.RegretTracker(keras.optimizers.Adam(0.01))
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(tracker, loss=loss)
-        return model
-
-    whole, first, second = made(), made(), made()
-    kt.record(whole, run.batches(), tmp_path / "whole", run.steps, verbose=0)
-    kt.record(first, run.batches(), path, 6, verbose=0)
-    kt.record(second, run.batches(), path, run.steps, resume=True, verbose=0)
-    assert float(second.average_taylor_loss()) == float(whole.average_taylor_loss())
-    regrets = [float(m.optimizer.linear_regret()) for m in (second, whole)]
-    assert regrets[0] == regrets[1]
-
-
-def test_resuming_another_recording_is_refused(run, copied):
-    path = copied
-    for options in ({"every": 2}, {"start": 3}, {"keep": "float32"}):
-        with pytest.raises(ValueError, match="holds a recording with"):
-            run.record(path, resume=True, **options)
-    model = run.model()
-    model.compile("sgd", loss=model.loss)
-    with pytest.raises(ValueError, match="another model or optimizer"):
-        run.record(path, model, resume=True)
-    (path / "checkpoint.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"checkpoint.npz cannot be read"):
-        run.record(path, resume=True)
-
-
-def test_resuming_in_an_empty_directory_begins(run, path):
-    assert len(run.record(path, resume=True)) == run.steps - run.first
-
-
 def test_callbacks_see_each_round_and_may_end_training(run, path):
     seen = []
 
@@ -256,6 +129,23 @@ def test_callbacks_see_each_round_and_may_end_training(run, path):
     seen.clear()
     with pytest.raises(ValueError, match="ended training before round 11"):
         run.record(path.with_name("other"), start=10, callbacks=[Watch()])
+
+
+def test_callbacks_see_one_epoch(run, path, tmp_path):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(("begin", epoch, self.params["steps"], self.params["epochs"]))
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(("end", epoch, "loss" in logs))
+
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate)
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    run.record(path, callbacks=[Watch(), rates, log])
+    assert seen == [("begin", 0, run.steps, 1), ("end", 0, True)]
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,")
 
 
 def test_unknown_format(run, path):

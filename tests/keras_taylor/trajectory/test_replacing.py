@@ -1,11 +1,8 @@
 """Tests of writing files as a whole."""
 
-import json
-
-import numpy as np
 import pytest
 
-from keras_taylor.trajectory.replacing import partial_path, replacing, write_arrays, write_json
+from keras_taylor.trajectory.replacing import partial_path, replacing
 
 
 def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
@@ -34,14 +31,3 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
         write()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_json_and_arrays_come_back(tmp_path):
-    value = {"a": [1, None, 2.5], "b": "π"}
-    write_json(tmp_path / "x.json", value)
-    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == value
-    write_arrays(tmp_path / "x.npz", [np.arange(3), np.ones((2, 1))], head="h")
-    with np.load(tmp_path / "x.npz") as saved:
-        np.testing.assert_array_equal(saved["arr_0"], np.arange(3))
-        np.testing.assert_array_equal(saved["arr_1"], np.ones((2, 1)))
-        assert str(saved["head"]) == "h"

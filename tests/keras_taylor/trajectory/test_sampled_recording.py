@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
+from keras_taylor.trajectory import sealed
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
@@ -126,6 +127,28 @@ def test_a_killed_run_goes_on_with_the_same_sample(sampled, tmp_path, monkeypatc
     for end in sampled[0].sums.ends:
         expected = sampled[0].sums.average_loss(end)
         assert trajectory.sums.average_loss(end) == pytest.approx(expected, rel=1e-12)
+    assert trajectory.sums.ends == sampled[0].sums.ends
+
+
+def test_strata_whose_rounds_are_not_there_do_not_count(sampled, tmp_path):
+    """A run that goes on from a checkpoint may be killed before it is as far as its sums."""
+    path = shutil.copytree(sampled[0].path, tmp_path / "run")
+    progress = sealed.read_json(path / "progress.json") | {"shards": [20]}
+    sealed.write_json(path / "progress.json", progress)
+    trajectory, whole = kt.Trajectory(path), sampled[0].sums
+    found = trajectory.sums
+    assert len(list(trajectory)) == 20
+    assert found.ends == whole.ends[: len(found.ends)]
+    assert 0 < len(found.ends) < len(whole.ends)
+    assert found.average_loss(found.ends[-1]) == whole.average_loss(found.ends[-1])
+
+
+def test_sums_that_are_damaged_are_told_and_mended_from_the_checkpoint(sampled, tmp_path):
+    path = shutil.copytree(sampled[0].path, tmp_path / "run")
+    (path / "sums.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"sums.npz"):
+        assert kt.Trajectory(path).sums
+    trajectory = _record(path, resume=True)
     assert trajectory.sums.ends == sampled[0].sums.ends
 
 

@@ -1,8 +1,11 @@
 """Tests of reading a trajectory, whole and damaged."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_taylor as kt
 from keras_taylor.trajectory import storage
@@ -63,11 +66,50 @@ def test_missing_shard_is_told(run, path, monkeypatch):
         list(kt.Trajectory(path))
 
 
+def test_solving_tells_what_is_missing(run, copied):
+    storage.shard_path(copied, 0).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"rounds-00000.tfrecord is truncated: it has 0 of 8"):
+        kt.taylor_optimum(kt.Trajectory(copied), run.model(), verbose=0)
+
+
+@pytest.mark.parametrize("name", ["progress.json", "manifest.json"])
+def test_a_file_of_another_run_is_told(run, copied, tmp_path, name):
+    other = run.record(tmp_path / "other", steps=6)
+    shutil.copy(other.path / name, copied)
+    with pytest.raises(ValueError, match=r"progress.json is of another run"):
+        kt.Trajectory(copied)
+
+
+def test_counts_that_were_edited_are_told(copied):
+    file = copied / "progress.json"
+    file.write_text(file.read_text().replace("[8]", "[7]"))
+    with pytest.raises(ValueError, match=r"progress.json is damaged"):
+        kt.Trajectory(copied)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"progress.json"):
+        kt.Trajectory(copied)
+
+
+def test_errors_of_others_pass_as_they_are(recorded):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="mine"), recorded[0].damage_told():
+        raise tf.errors.InvalidArgumentError(None, None, "mine")
+
+
 def test_another_model_is_refused(recorded):
     other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
     other.compile(loss="mse")
     with pytest.raises(ValueError, match="recorded from another model"):
         kt.taylor_optimum(recorded[0], other, verbose=0)
+
+
+def test_a_model_of_the_same_shapes_is_compared_by_its_configuration(run, recorded):
+    recorded[0].check_model(run.model())
+    config = run.model().get_config()
+    (layer,) = (each for each in config["layers"] if each["config"].get("activation") == "relu")
+    layer["config"]["activation"] = "tanh"
+    other = keras.Model.from_config(config)
+    with pytest.raises(ValueError, match="activation was 'relu', now it is 'tanh'"):
+        recorded[0].check_model(other)
 
 
 def test_a_directory_without_a_trajectory_is_refused(tmp_path):

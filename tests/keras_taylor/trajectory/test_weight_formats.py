@@ -17,10 +17,10 @@ def test_error_is_that_of_the_weights_that_come_back(name, tmp_path):
     first, later = _weights(0), _weights(1)
     written = WeightFormat(name)
     written.begin(first)
-    written.save(tmp_path)
+    written.save(tmp_path, "a")
     encoded = written.encode(later)
     again = WeightFormat(name)
-    again.load(tmp_path)
+    again.load(tmp_path, "a")
     decoded = again.decode(encoded)
     distance, error = (
         np.sqrt(sum(np.sum((a.astype(float) - b) ** 2) for a, b in zip(*pair, strict=True)))
@@ -62,7 +62,7 @@ def test_tensors_decode_to_tensors():
 def test_first_weights_are_replaced_as_a_whole(name, tmp_path, monkeypatch):
     written = WeightFormat(name)
     written.begin(_weights(0))
-    written.save(tmp_path)
+    written.save(tmp_path, "a")
     before = (tmp_path / "first.npz").read_bytes()
 
     def broken(file, *arrays, **named):
@@ -71,7 +71,7 @@ def test_first_weights_are_replaced_as_a_whole(name, tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", broken)
     with pytest.raises(OSError, match="No space left"):
-        written.save(tmp_path)
+        written.save(tmp_path, "a")
     assert (tmp_path / "first.npz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["first.npz"]
 

@@ -1,5 +1,6 @@
 """Tests of the checks that several functions share."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,22 @@ def test_what_is_no_positive_number(value):
     if value is not None:
         with pytest.raises(ValueError, match="radius must be a positive number, received"):
             arguments.check_radii([1.0, value])
+
+
+def test_radii_in_arrays_and_tensors():
+    for one in (2.0, np.float32(2), np.array(2.0), keras.ops.convert_to_tensor(2.0)):
+        assert arguments.listed_radii(one) == ([2.0], False)
+    for several in ([1.0, 2.0], (1.0, 2.0), np.array([1.0, 2.0]), keras.ops.arange(1.0, 3.0)):
+        assert arguments.listed_radii(several) == ([1.0, 2.0], True)
+    assert arguments.listed_radii([None, "last"], names=("last",)) == ([None, "last"], True)
+    assert arguments.listed_radii(None) == ([None], False)
+    for wrong, message in (
+        (np.ones((1, 2)), r"a vector, received shape \(1, 2\)"),
+        (np.array([]), "empty list"),
+        (range(1, 3), "positive number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            arguments.listed_radii(wrong)
 
 
 def test_radii():
