@@ -10,7 +10,7 @@ import numpy as np
 from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
-from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.solve import Solver, groups, solve_group
 from keras_taylor.optimum.tolerance import checked_tolerance
 from keras_taylor.weights.arguments import check_passes, is_whole, listed_radii
 from keras_taylor.weights.parts import part_names
@@ -187,22 +187,41 @@ def _solved(data, names, horizons, radii, tolerance, max_passes):
     Ends early where the user interrupts it.
     """
     linear = RecordedLinearRegret(data, horizons)
-    for name in names:
-        solver, warm_start = Solver(data, name), None
-        last = data.travelled(solver.part, horizons[-1])
-        at = [last if radius == LAST else radius for radius in radii]
-        for horizon in horizons:
-            found = solver.solve(at, tolerance, max_passes, warm_start, 0, horizon)
-            warm_start = found[0].comparator
-            try:
-                # Equal radii share a solve, and the pass for the regrets.
-                different = {optimum.radius: optimum for optimum in found}
-                entries = {r: _entry(o, horizon, solver, linear) for r, o in different.items()}
-            except KeyboardInterrupt:
-                return
-            yield [entries[optimum.radius] for optimum in found]
+
+    def solve(solver):
+        return _over_horizons(solver, linear, horizons, radii, tolerance, max_passes)
+
+    for shared, group in groups(data, names):
+        if shared is None:
+            solver = Solver(data, group[0])
+            yield from solve(solver)
             if solver.interrupted:
                 return
+            continue
+        found = solve_group(data, shared, group, lambda solver: (list(solve(solver)), solver))
+        for entries, _ in found:
+            yield from entries
+        if any(solver.interrupted for _, solver in found):
+            return
+
+
+def _over_horizons(solver, linear, horizons, radii, tolerance, max_passes):
+    """Yields what `_solved` does for one part."""
+    last, warm_start = solver.rounds.travelled(solver.part, horizons[-1]), None
+    at = [last if radius == LAST else radius for radius in radii]
+    for horizon in horizons:
+        found = solver.solve(at, tolerance, max_passes, warm_start, 0, horizon)
+        warm_start = found[0].comparator
+        try:
+            # Equal radii share a solve, and the pass for the regrets.
+            different = {optimum.radius: optimum for optimum in found}
+            entries = {r: _entry(o, horizon, solver, linear) for r, o in different.items()}
+        except KeyboardInterrupt:
+            solver.interrupted = True
+            return
+        yield [entries[optimum.radius] for optimum in found]
+        if solver.interrupted:
+            return
 
 
 def _entry(optimum, horizon, solver, linear):

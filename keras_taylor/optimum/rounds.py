@@ -40,6 +40,7 @@ class Rounds:
             `keras_taylor.Trajectory.dataset`.
         is_sampled: Whether these are a sample of the rounds trained.
         first: The first recorded weights `W^1`, float64 arrays.
+        first_batch: The `keras_taylor.taylor.batch.Batch` of the first of these rounds.
         loss: The `keras_taylor.taylor.outputs.OutputLoss`.
         wide_model: The model in float64, by which bounds are evaluated; the model itself, with a
             warning, where there is no such copy.
@@ -78,12 +79,12 @@ class Rounds:
 
     def _read(self):
         self.dataset, squares = self._cached(self._weighted()), []
-        self._first_batch, self._losses = None, []
+        self.first_batch, self._losses = None, []
         # Whole, before anybody reads a part: a cache is only valid once it was read to its end.
         for _, tensors in self.dataset:
             weights, _, _, _, _, loss = self.trajectory.unpack(tensors)
             weights = [w.numpy().astype("float64") for w in weights]
-            if self._first_batch is None:
+            if self.first_batch is None:
                 self.first = weights
                 self._look(tensors)
             moves = [(w - f) ** 2 for w, f in zip(weights, self.first, strict=True)]
@@ -116,8 +117,8 @@ class Rounds:
 
     def _look(self, tensors):
         """Finds the loss and the model in float64 on the first of the rounds."""
-        self._first_batch = self.batch(tensors)
-        expanded = expand(self._first_batch)
+        self.first_batch = self.batch(tensors)
+        expanded = expand(self.first_batch)
         self.loss, self._first_outputs = expanded.loss, expanded.outputs
         self.from_logits = ends_in_logits(expanded.outputs)
         self._check_replay(tensors, expanded)
@@ -128,7 +129,7 @@ class Rounds:
         if not self.is_recorded_loss:
             return
         recorded = float(self.trajectory.unpack(tensors)[-1])
-        replayed = replayed_loss(self._first_batch, expanded)
+        replayed = replayed_loss(self.first_batch, expanded)
         if not agree(replayed, recorded, max(TOLERANCE, *self._agreements())):
             raise ValueError(
                 f"trajectory {self.trajectory.path} was recorded from another model or loss: "
@@ -155,22 +156,20 @@ class Rounds:
     def _is_same(self, tensors, expanded):
         if self.wide_model is None:
             return False
-        self._method = self._first_batch.method
+        self._method = self.first_batch.method
         batch = self.batch(tensors, self.replaced_loss(wide=True), wide=True)
         try:
             wide = expand(batch)
             found = float(output_loss_at(batch, wide, wide.points))
         except (AttributeError, TypeError, ValueError, tf.errors.OpError):
             return False  # A layer that asks for float32 itself.
-        expected = float(output_loss_at(self._first_batch, expanded, expanded.points))
+        expected = float(output_loss_at(self.first_batch, expanded, expanded.points))
         return np.isclose(found, expected, max(self._agreements()), 0.0, equal_nan=True)
 
     def _dtypes(self):
         """Returns the floating dtypes that the model computes in; inputs may be integers."""
         layers = self.model._flatten_layers(include_self=False)
-        found = {w.dtype.name for w in self._first_batch.weights} | {
-            x.compute_dtype for x in layers
-        }
+        found = {w.dtype.name for w in self.first_batch.weights} | {x.compute_dtype for x in layers}
         return found & set(AGREEMENT)
 
     @property
@@ -218,7 +217,7 @@ class Rounds:
         is_wide = wide and self._is_wide
         wrapped = (lambda loss: WideLoss(function(loss))) if is_wide else function
         with floatx(WIDE) if is_wide else contextlib.nullcontext():
-            return self.loss.replaced(wrapped, self._first_batch.y, self._first_outputs).compiled
+            return self.loss.replaced(wrapped, self.first_batch.y, self._first_outputs).compiled
 
     def remember(self, layer, kind, make):
         """Returns `make()`, made once for the latest layer: what is large and asked for in a row.

@@ -71,7 +71,7 @@ class SampledRounds(Rounds):
 
     def _read(self):
         self.first = [array.astype("float64") for array in self.trajectory.first_weights]
-        self._first_batch, self._losses, self._check_losses = None, [], []
+        self.first_batch, self._losses, self._check_losses = None, [], []
         self.dataset = self._cached(self._of_sample("fit"))
         self.check_dataset = self._cached(self._of_sample("check"))
         # Whole, before anybody reads a part: a cache is only valid once it was read to its end.
@@ -80,7 +80,7 @@ class SampledRounds(Rounds):
             (self.check_dataset, self._check_losses),
         ):
             for _, tensors in dataset:
-                if self._first_batch is None:
+                if self.first_batch is None:
                     self._look(tensors)
                 losses.append(float(self._loss_of(tensors)))
 

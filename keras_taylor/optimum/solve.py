@@ -1,6 +1,8 @@
 """The Taylor optimum of a run, as a certified interval."""
 
 import dataclasses
+import functools
+import itertools
 import math
 
 import keras
@@ -20,6 +22,7 @@ from keras_taylor.optimum.optimum import (
 )
 from keras_taylor.optimum.passes import Budget
 from keras_taylor.optimum.sampled_rounds import rounds_of
+from keras_taylor.optimum.shared_units import shared_units
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.optimum.tolerance import checked_tolerance
 from keras_taylor.weights.arguments import check_passes, listed_radii
@@ -108,17 +111,50 @@ def taylor_optimum(
     rounds = rounds_of(trajectory, model, loss)
     names, solved = part_names(rounds.scopes, scope), []
     warm_start = _comparator(warm_start, rounds.scopes)
-    for name in names:
-        solver = Solver(rounds, name)
-        if None in radii and len(names) == 1 and not rounds.travelled(solver.part):
-            raise ValueError(
-                f"part {name!r} did not move in the recorded rounds: give a radius, or record more"
-            )
+    if None in radii and len(names) == 1 and not rounds.travelled(Part(rounds.scopes, names[0])):
+        raise ValueError(
+            f"part {names[0]!r} did not move in the recorded rounds: give a radius, or record more"
+        )
+
+    def solve(solver):
         found = solver.solve(radii, tolerance, max_passes, warm_start, verbose)
-        solved.append(found if several else found[0])
-        if solver.interrupted:
+        return (found if several else found[0]), solver.interrupted
+
+    for shared, group in groups(rounds, names):
+        found = solve_group(rounds, shared, group, solve)
+        solved += [optimum for optimum, _ in found]
+        if any(interrupted for _, interrupted in found):
             break
     return by_scope(rounds.scopes, scope, solved)
+
+
+def groups(rounds, names):
+    """Yields `SharedUnits` with the names of units that it solves for together.
+
+    Parts that are solved for by themselves come with `None`, one by one.
+    """
+    parts = [Part(rounds.scopes, name) for name in names]
+    for key, group in itertools.groupby(parts, lambda part: part.unit is not None and part.layer):
+        group = list(group)
+        shared = _shared(rounds, key) if key and len(group) > 1 else None
+        names_of_group = [part.name for part in group]
+        yield from [(shared, names_of_group)] if shared else [(None, [n]) for n in names_of_group]
+
+
+def _shared(rounds, key):
+    """Returns the `SharedUnits` of a layer, or `None` where there is none or a faster way."""
+    unit = Part(rounds.scopes, f"unit:{key}/0")
+    if rounds.loss.is_kinked or gram_objective(rounds, unit) or dense_objective(rounds, unit):
+        return None
+    return shared_units(rounds, key)
+
+
+def solve_group(rounds, shared, names, solve):
+    """Returns the results of a function of each part's `Solver`, for a group from `groups`."""
+    if shared is None:
+        return [solve(Solver(rounds, name)) for name in names]
+    solvers = [Solver(rounds, name, shared.objective(name)) for name in names]
+    return shared.run([functools.partial(solve, solver) for solver in solvers])
 
 
 class Solver:
