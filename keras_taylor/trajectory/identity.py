@@ -81,16 +81,20 @@ def serialized(value):
     return _or_none(lambda: keras.saving.serialize_keras_object(value))
 
 
-def difference(recorded, found, place=""):
+def difference(recorded, found, place="", only_shared=False):
     """Returns where two identities differ first and how, or `None`.
 
     Args:
         recorded: What a run was of.
         found: What is there now.
         place: What both are, for the text.
+        only_shared: Whether options that one of them does not have are passed over, as between two
+            versions of Keras.
     """
     if isinstance(recorded, dict) and isinstance(found, dict):
         keys = [*recorded, *(key for key in found if key not in recorded)]
+        if only_shared:
+            keys = [key for key in keys if key in recorded and key in found]
         pairs = [(f"{place}.{key}", recorded.get(key), found.get(key)) for key in keys]
     elif isinstance(recorded, list) and isinstance(found, list):
         if len(recorded) != len(found):
@@ -99,8 +103,11 @@ def difference(recorded, found, place=""):
         pairs = [(f"{place}[{index}]", *pair) for index, pair in enumerate(both)]
     else:
         return None if recorded == found else f"{place} was {recorded!r}, now it is {found!r}"
-    found = (difference(one, other, at.removeprefix(".")) for at, one, other in pairs)
-    return next((text for text in found if text), None)
+    for at, one, other in pairs:
+        text = difference(one, other, at.removeprefix("."), only_shared)
+        if text:
+            return text
+    return None
 
 
 def _graph(model):

@@ -12,7 +12,7 @@ from keras_taylor.taylor.batch import expand, stateless_run
 from keras_taylor.taylor.outputs import OutputLoss
 from keras_taylor.trajectory import batches, manifests, sampling, storage
 from keras_taylor.trajectory.checkpoints import Checkpoint
-from keras_taylor.trajectory.identity import difference, identity, serialized
+from keras_taylor.trajectory.identity import identity, serialized
 from keras_taylor.trajectory.layout import BATCH_FIELDS, Layout
 from keras_taylor.trajectory.replays import agree, batch_of_round, replayed_loss
 from keras_taylor.trajectory.run_sums import RunSums
@@ -48,7 +48,7 @@ class Recorder:
         trajectory = Trajectory(self._path)
         trajectory.check_model(self._model)
         manifest, recorded = trajectory.manifest, Selection.from_manifest(trajectory.manifest)
-        self._check_same(manifest, recorded)
+        self._check_same(trajectory, recorded)
         self._selection, self._sums = recorded, _sums_of(self._model, recorded)
         self._run, self._manifest = trajectory.run, manifest
         self._checkpoint = Checkpoint(self._model, self._path, self._run)
@@ -64,20 +64,20 @@ class Recorder:
         self._note_error()
         return number - 1
 
-    def _check_same(self, manifest, recorded):
+    def _check_same(self, trajectory, recorded):
         """Raises a ValueError unless what is asked for now is what was begun."""
+        manifest, model = trajectory.manifest, self._model
         # The seed of a sample is that of the recording.
         asked = dataclasses.replace(self._selection, seed=recorded.seed).description
         asked = asked | {"keep": self._format.name}
         held = {name: manifest[name] for name in asked}
         if held != asked:
             raise ValueError(f"{self._path} holds a recording with {held}, asked for {asked}")
-        for kind in ("loss", "optimizer"):
-            other = difference(manifest["identity"][kind], self._identity[kind], kind)
-            if other:
-                raise ValueError(
-                    f"{self._path} holds a recording of another model or optimizer: {other}"
-                )
+        other = trajectory.other_loss(model) or trajectory.other_optimizer(model.optimizer)
+        if other:
+            raise ValueError(
+                f"{self._path} holds a recording of another model or optimizer: {other}"
+            )
         if manifest["seed"] != backend.global_seed():
             warnings.warn(
                 f"{self._path} was recorded with seed {manifest['seed']}, now it is "

@@ -4,10 +4,16 @@ import contextlib
 import dataclasses
 import pathlib
 
+import keras
 import tensorflow as tf
 
 from keras_taylor.trajectory import manifests, sealed, storage
-from keras_taylor.trajectory.identity import difference, loss_identity, model_identity
+from keras_taylor.trajectory.identity import (
+    difference,
+    loss_identity,
+    model_identity,
+    optimizer_identity,
+)
 from keras_taylor.trajectory.layout import Layout, is_absent, or_ones
 from keras_taylor.trajectory.run_sums import SumsOfStrata
 from keras_taylor.trajectory.selection import Selection
@@ -197,7 +203,7 @@ class Trajectory:
                 f"trajectory {self.path} was recorded from another model: it has weights "
                 f"{expected}, model {model.name!r} has {found}"
             )
-        other = difference(self.manifest["identity"]["model"], model_identity(model), "model")
+        other = self._difference("model", model_identity(model), "model")
         if other:
             raise ValueError(f"trajectory {self.path} was recorded from another model: {other}")
 
@@ -214,8 +220,15 @@ class Trajectory:
             model: A model like the one that was recorded.
             loss: A Keras loss; `None` for the one that the model was compiled with.
         """
-        found = loss_identity(model, loss)
-        return difference(self.manifest["identity"]["loss"], found)
+        return self._difference("loss", loss_identity(model, loss))
+
+    def other_optimizer(self, optimizer):
+        """Returns in what an optimizer is not the one that trained, or `None`."""
+        return self._difference("optimizer", optimizer_identity(optimizer), "optimizer")
+
+    def _difference(self, kind, found, place=""):
+        is_other_keras = self.manifest["versions"]["keras"] != keras.version()
+        return difference(self.manifest["identity"][kind], found, place, is_other_keras)
 
     @property
     def _numbers(self):

@@ -52,6 +52,13 @@ def test_what_is_computed_counts():
     assert "dtype" in difference(plain, float64)
 
 
+def test_between_versions_of_keras_only_shared_options_count():
+    one, other = {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 2, "new": True}}
+    assert difference(one, other) == "b.new was None, now it is True"
+    assert difference(one, other, only_shared=True) is None
+    assert difference(one, other | {"a": 3}, only_shared=True) == "a was 1, now it is 3"
+
+
 def test_models_that_keras_cannot_serialise_have_none():
     class Own(keras.Model):
         def __init__(self, width):
