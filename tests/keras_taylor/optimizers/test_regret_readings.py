@@ -16,6 +16,7 @@ READINGS = (
     "guarantee",
     "relative_regret",
     "step_ratio",
+    "gradient_agreement",
     "snr",
 )
 
