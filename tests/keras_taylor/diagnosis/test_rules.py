@@ -33,9 +33,9 @@ def _reading(**changes):
         ({"has_moved": False}, "still", None),
         ({"agreement": math.nan}, "still", None),
         ({"agreement": 5.0, "signs_only": True}, "cannot tell", None),
-        ({"is_layer": True, "agreement": 3.0}, "lags", 3**1.25),
-        ({"is_layer": True, "agreement": 3.0, "network_agreement": 2.0}, "raise", 3**1.25),
-        ({"is_layer": True, "agreement": 1.5, "network_agreement": 0.7}, "fits", 1.0),
+        ({"is_layer": True, "agreement": 4.0}, "lags", 4**1.25),
+        ({"is_layer": True, "agreement": 4.0, "network_agreement": 2.0}, "raise", 4**1.25),
+        ({"is_layer": True, "agreement": 2.9, "network_agreement": 0.7}, "fits", 1.0),
     ],
     ids=str,
 )
