@@ -168,3 +168,17 @@ def test_dead_units_come_from_a_recorder():
 
 def _three_dead(shape, dtype=None):
     return keras.ops.convert_to_tensor([-99.0, -99.0, -99.0, 99.0, 99.0], dtype=dtype)
+
+
+def test_a_saved_model_goes_on_with_its_sums(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="out")(inputs))
+    model.compile(_tracker(keras.optimizers.SGD(1e-4)), loss="mse")
+    x, y = np.ones((ROUNDS, 4)), np.ones((ROUNDS, 2))
+    model.fit(x, y, batch_size=1, verbose=0)
+    before = kt.diagnose(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert str(kt.diagnose(loaded)) == str(before)
+    loaded.fit(x, y, batch_size=1, verbose=0)
+    assert kt.diagnose(loaded).network["rounds"] == 2 * ROUNDS
