@@ -14,6 +14,7 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from keras_taylor import callbacks, exploration, metrics, optimizers
+from keras_taylor.diagnosis.diagnosis import Diagnosis, diagnose
 from keras_taylor.exploration import shattering
 from keras_taylor.models import TaylorModel
 from keras_taylor.optimum.decomposition import Decomposition, decompose
@@ -32,6 +33,7 @@ from keras_taylor.version import __version__
 
 __all__ = [
     "Decomposition",
+    "Diagnosis",
     "Optimum",
     "Rate",
     "Round",
@@ -40,6 +42,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "decompose",
+    "diagnose",
     "exploration",
     "metrics",
     "optimizers",

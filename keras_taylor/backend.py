@@ -1,5 +1,6 @@
 """Functions that Keras does not offer: replicas, sparse gradients, graphs. TensorFlow only."""
 
+import keras
 import tensorflow as tf
 from keras.src.utils.rng_utils import get_random_seed
 
@@ -83,3 +84,11 @@ def _made_again(tensor):
     if tensor.op.type == "Mul":
         return operands[0] * operands[1]
     return sum(operands[1:], operands[0])
+
+
+def learning_rate_schedule(optimizer):
+    """Returns the `LearningRateSchedule` of a Keras optimizer, or `None`."""
+    # The public `learning_rate` is the present value, not the schedule.
+    found = getattr(optimizer, "_learning_rate", None)
+    is_schedule = isinstance(found, keras.optimizers.schedules.LearningRateSchedule)
+    return found if is_schedule else None

@@ -136,6 +136,27 @@ class ComparisonSettings(TaskSettings, _Seeds):
 
 
 @dataclasses.dataclass(frozen=True)
+class RateAdviceSettings(TaskSettings, _Seeds):
+    """Settings of `experiments.rate_advice`; `factors` has no flag."""
+
+    optimizers: tuple = tuple(optimizers.OPTIMIZERS)
+    seeds: int = 3
+    # A factor more than usual, so that the best rate of plain SGD is not an end.
+    factors: tuple = (*rates.FACTORS, 100.0)
+
+    def configuration(self, experiment):
+        """Everything that determines the results."""
+        return super().configuration(experiment) | {
+            "seeds": self.seeds,
+            "factors": list(self.factors),
+        }
+
+    def rates_of(self, choice):
+        """The rates to try for an `experiments.tasks.optimizers.Choice`."""
+        return [rates.rounded(choice.learning_rate * factor) for factor in self.factors]
+
+
+@dataclasses.dataclass(frozen=True)
 class ShatteringSettings(_Seeds):
     """Settings of `experiments.shattered_gradients`."""
 

@@ -239,6 +239,37 @@ class RegretReadings(OptimizerWrapper):
         updates = self._scopes.totals(ops.convert_to_tensor(sums.squared_updates), kind)
         return self._named(step_ratio(sums.distances(kind), updates, momentum), scope)
 
+    def gradient_agreement(self, scope="network"):
+        """Returns whether gradients agree with each other: `||sum_n g^n|| / sqrt(sum_n ||g^n||^2)`.
+
+        About 1 gradients are as those of a random walk and the step fits; far above, up to the root
+        of the number of rounds, longer steps would have paid; below, gradients undo each other. It
+        means the same for every optimizer.
+
+        Args:
+            scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
+
+        Returns:
+            A scalar for the network, one layer or one unit; `{layer: scalar}`; or
+            `{layer: (units,)}`. NaN for a part without a gradient.
+
+        Raises:
+            ValueError: if the optimizer is not built or there is no such scope.
+
+        Example:
+
+        >>> optimizer = keras_taylor.optimizers.RegretTracker(keras.optimizers.SGD(1.0))
+        >>> weight = keras.Variable([1.0, 1.0], name="w")
+        >>> for _ in range(4):
+        ...     optimizer.apply([np.array([3.0, -4.0], "float32")], [weight])
+        >>> float(optimizer.gradient_agreement())  # 20 / sqrt(4 * 25)
+        2.0
+
+        Source: reconstruction, see `keras_taylor.tracking.gradient_agreement`.
+        """
+        kind = self._kind(scope)
+        return self._named(self._sums.gradient_agreement(kind), scope)
+
     def distance_travelled(self, scope="network"):
         """Returns the largest Euclidean distance `||W^n - W^1||` over the rounds tracked.
 

@@ -15,6 +15,7 @@ from keras import ops
 
 from keras_taylor import backend
 from keras_taylor.tracking import linear_regret as bounds
+from keras_taylor.tracking.gradient_agreement import gradient_agreement
 from keras_taylor.tracking.guarantee import guarantee
 from keras_taylor.tracking.signal_to_noise import SignalToNoiseSums
 
@@ -189,6 +190,19 @@ class RegretSums:
         """
         radius = self.distances(kind) if radius is None else radius
         return guarantee(self._scopes, self._unit_sums[1], radius, kind)
+
+    def gradient_agreement(self, kind):
+        """Returns `||sum_n g_s^n|| / sqrt(sum_n ||g_s^n||^2)` of each part, without a unit.
+
+        Args:
+            kind: `"network"`, `"layers"` or `"units"`.
+
+        Returns:
+            A scalar, a vector `(layers,)` or a vector `(unit_count,)`; NaN without a gradient.
+        """
+        sums = bounds.unit_squared_norms(self._scopes, self.gradient_sums)
+        norms = ops.sqrt(self._scopes.totals(sums, kind))
+        return gradient_agreement(norms, self._scopes.totals(self._unit_sums[1], kind))
 
     def linear_regret_against(self, kind, comparator):
         """Returns cumulative linear regret of each part, against one comparator V.

@@ -17,6 +17,7 @@ READINGS = (
     "relative_regret",
     "step_ratio",
     "gradient_norm",
+    "gradient_agreement",
     "snr",
 )
 
