@@ -9,8 +9,8 @@ rate. All are held against the lowest final loss of the grid.
     python -m experiments.rate_advice --task=mnist_autoencoder --epochs=2 --seeds=1 \
         --optimizers=sgd,momentum,rmsprop,adam --output_dir=out/rate_advice_mnist
 
-On two cores the digits take some ten minutes. Expect rates that are too small to be told by what
-factor, within two of it; and rates that are three times too large to be told less often.
+On two cores the digits take seven minutes. Expect rates that are too small to be led to within a
+factor three of the best one, and only half of those that are too large to be told so.
 
 Writes `report.html`, `results.json`, `advice.csv` and plots as PNG. A second start with the same
 `--output_dir` skips the optimizers and seeds that are done.

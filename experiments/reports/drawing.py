@@ -14,13 +14,22 @@ from experiments.runs import results
 from keras_taylor.exploration import shattering
 
 # Distinct with every common kind of colour blindness, on white and on dark grey.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0408a", "#8a6d00", "#4b4b4b", "#2a9fc4")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0408a", "#8a6d00", "#4b4b4b", "#2a9fc4", "#6a3fb5")
 INK, PAPER, FAINT = "#24292f", "#ffffff", "#b8bec6"
 DARK = {
     **dict(
         zip(
             COLOURS,
-            ("#56b4e9", "#ff9f45", "#3fd0a4", "#e88fc4", "#f0e442", "#c8c8c8", "#9be7ff"),
+            (
+                "#56b4e9",
+                "#ff9f45",
+                "#3fd0a4",
+                "#e88fc4",
+                "#f0e442",
+                "#c8c8c8",
+                "#9be7ff",
+                "#b9a2ff",
+            ),
             strict=True,
         )
     ),
@@ -28,7 +37,7 @@ DARK = {
     PAPER: "#16181d",
     FAINT: "#555c66",
 }
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)))
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)), (0, (3, 1, 1, 1)))
 PANEL_INCHES = (4.8, 3.4)
 DOTS_PER_INCH = 150
 

@@ -70,15 +70,18 @@ def figures(cases):
 def _loss_figure(cases):
     """Draws the median final loss over the best against the first rate, before and after."""
     figure, panels = drawing.subplots(2)
-    for axes, key, title in zip(
-        panels,
-        ("loss_before", "loss_after"),
-        ("At the first rate", "After the advice"),
-        strict=True,
-    ):
-        _draw(axes, cases, lambda row, key=key: _over_best(row, key))
+    titles = {"loss_before": "At the first rate", "loss_after": "After the advice"}
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
+        _draw(axes, cases, functools.partial(_over_best, key=key))
         axes.set(title=title, ylabel="final loss / best of the grid")
-    return drawing.finished(figure)
+    before, after = panels
+    after.sharey(before)
+    before.autoscale()
+    drawing.finished(figure)
+    # One legend, where lines that came down leave room.
+    before.get_legend().remove()
+    after.legend(frameon=False, labelcolor=drawing.INK, fontsize=8, ncols=2, loc="upper center")
+    return figure
 
 
 def _agreement_figure(cases):
