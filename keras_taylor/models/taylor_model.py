@@ -5,7 +5,9 @@ import copy
 import keras
 from keras import ops
 
-from keras_taylor.models.observation import Watched, observed
+from keras_taylor.derivatives.method import method_of
+from keras_taylor.models.lookahead import looking_ahead
+from keras_taylor.models.observation import Watched, observed, observed_apart
 from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
 
 
@@ -109,7 +111,17 @@ class TaylorModel(Watched, keras.Model):
             )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._comparison.begin(self)
-        return super().make_train_function(force)
+        is_new = self.train_function is None or force
+        super().make_train_function(force)
+        if is_new:
+            self.train_function = looking_ahead(
+                self.train_function, self._check, self.steps_per_execution
+            )
+
+    def _check(self, data):
+        """Chooses on the first batch how the model is differentiated, before a step is traced."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        method_of(self, keras.tree.map_structure(_tensor, x), training=True, in_variables=True)
 
     @property
     def metrics(self):
@@ -123,7 +135,8 @@ class TaylorModel(Watched, keras.Model):
         batch = training_batch(self, x, y, sample_weight)
         directions = self._comparison.directions(self)
         train = super().train_step
-        expanded, loss = observed(batch, directions, lambda: train(data))
+        observe = observed if batch.state is None else observed_apart
+        expanded, loss = observe(batch, directions, lambda: train(data))
         self._comparison.add(batch, expanded, loss)
         return self.get_metrics_result()
 
