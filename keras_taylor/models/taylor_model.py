@@ -9,6 +9,7 @@ from keras_taylor.derivatives.method import method_of
 from keras_taylor.models.lookahead import looking_ahead
 from keras_taylor.models.observation import Watched, observed, observed_apart
 from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
+from keras_taylor.taylor.outputs import has_own
 
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
@@ -70,7 +71,8 @@ class TaylorModel(Watched, keras.Model):
             comparator: As of the constructor.
 
         Raises:
-            ValueError: if the model is a subclass of `keras.Model` with its own `call`.
+            ValueError: if the model is a subclass of `keras.Model` with its own `call`,
+                `train_step` or `compute_loss`.
         """
         if not isinstance(model, keras.Sequential) and not _is_functional(model):
             raise ValueError(
@@ -78,6 +80,13 @@ class TaylorModel(Watched, keras.Model):
                 "the graph of layers. Write it as a functional model, or call "
                 "`keras_taylor.taylor_loss` on it"
             )
+        for method in ("train_step", "compute_loss"):
+            if has_own(model, method):
+                raise ValueError(
+                    f"model {model.name!r} has a {method} of its own, which a TaylorModel of its "
+                    "layers would not train by: write the loss as a Keras loss, or expand single "
+                    "batches by `keras_taylor.taylor_loss` with `loss`"
+                )
         if not model.built:
             raise ValueError(
                 f"model {model.name!r} is not built: give it an Input, or build it, first"
@@ -109,6 +118,12 @@ class TaylorModel(Watched, keras.Model):
                 "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
                 "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
             )
+        for method in ("train_step", "compute_loss"):
+            if has_own(self, method):
+                raise ValueError(
+                    f"{type(self).__name__} has a {method} of its own in place of that of "
+                    "TaylorModel, so that its Taylor loss is not known: leave it out"
+                )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._comparison.begin(self)
         is_new = self.train_function is None or force

@@ -17,6 +17,13 @@ from keras.src.trainers.compile_utils import CompileLoss
 from keras_taylor.derivatives.forward_mode import cached_logits
 from keras_taylor.taylor import convexity
 
+# Packages whose methods of training are known.
+OURS = {"keras", "keras_taylor", "tensorflow"}
+# How far the sum of probabilities may be from one, by rounding.
+SUM_TOLERANCE = 1e-2
+# Operations of a graph that hand a softmax on.
+HANDING_ON = {"Cast", "Identity", "Reshape"}
+
 
 def compiled_loss(model, loss=None):
     """Returns the loss of a model as Keras compiles it.
@@ -27,10 +34,16 @@ def compiled_loss(model, loss=None):
             the loss that the model was compiled with.
 
     Raises:
-        ValueError: if there is no loss.
+        ValueError: if there is no loss, or the model computes its loss by a method of its own.
     """
     if isinstance(loss, CompileLoss):
         return loss
+    if loss is None and has_own(model, "compute_loss"):
+        raise ValueError(
+            f"model {model.name!r} has a compute_loss of its own, whose terms are not known as a "
+            "function of the outputs: pass `loss`, or write it as a Keras loss and compile the "
+            "model with that"
+        )
     if loss is None and not model.compiled:
         raise ValueError(
             f"model {model.name!r} is not compiled and no loss was given: compile the model "
@@ -39,8 +52,23 @@ def compiled_loss(model, loss=None):
     if loss is not None:
         return CompileLoss(loss, output_names=getattr(model, "output_names", None))
     if model._compile_loss is None:
-        raise ValueError(f"model {model.name!r} was compiled without a loss: pass `loss`")
+        raise ValueError(
+            f"model {model.name!r} was compiled without a loss: pass `loss`. What layers give to "
+            "add_loss is counted beside a loss of the outputs, in which a model is expanded; alone "
+            "it is no function of them"
+        )
     return model._compile_loss
+
+
+def has_own(model, method):
+    """Tells whether a model has a method of its own in place of that of Keras.
+
+    Args:
+        model: A model.
+        method: `"compute_loss"` or `"train_step"`.
+    """
+    owner = next(kind for kind in type(model).__mro__ if method in vars(kind))
+    return method in vars(model) or owner.__module__.partition(".")[0] not in OURS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +115,35 @@ class OutputLoss:
         """Whether the loss has kinks in some output."""
         return any(map(convexity.is_kinked, self.losses))
 
+    def sources(self, outputs):
+        """Returns the tensors of a model's run that its points come from: logits or outputs."""
+        return [_source(self._at(path), output) for path, output in _with_paths(outputs)]
+
     def points(self, outputs):
         """Returns the tensors at which outputs are expanded: logits or the outputs themselves.
 
-        Raises:
-            ValueError: if a cross-entropy is on probabilities whose logits cannot be reached.
+        The logits of probabilities are those that a softmax or sigmoid of Keras left at them, or
+        else made from the probabilities.
         """
-        return [_point(path, output, self._at(path)) for path, output in _with_paths(outputs)]
+        return [_point(self._at(path), output) for path, output in _with_paths(outputs)]
+
+    def expanded_points(self, outputs, tangents):
+        """Returns the points, and for each direction their tangents.
+
+        Args:
+            outputs: Outputs of the model.
+            tangents: For each direction the tangents of `sources(outputs)`.
+        """
+        sources, points = self.sources(outputs), self.points(outputs)
+        losses = [self._at(path) for path, _ in _with_paths(outputs)]
+        found = [
+            [
+                tangent if point is source else _logit_tangent(loss, source, tangent)
+                for loss, source, point, tangent in zip(losses, sources, points, one, strict=True)
+            ]
+            for one in tangents
+        ]
+        return points, found
 
     def __call__(self, y, outputs, points, sample_weight=None):
         """Returns the loss, a scalar, with the outputs moved to other points.
@@ -121,7 +171,10 @@ class OutputLoss:
             from_logits: What `ends_in_logits` says of the model's outputs.
         """
         (loss,) = self.losses
-        if from_logits and convexity.is_cross_entropy(loss):
+        is_at_logits = convexity.is_cross_entropy(loss) and (
+            from_logits or (convexity.takes_probabilities(loss) and convexity.normalises(loss))
+        )
+        if is_at_logits:
             return convexity.CROSS_ENTROPIES[convexity.function_of(loss)](point)
         return point
 
@@ -158,24 +211,47 @@ def ends_in_logits(outputs):
     return cached_logits(keras.tree.flatten(outputs)[0]) is not None
 
 
-def _point(path, output, loss):
+def _takes_logits(loss, output):
+    """Tells whether a loss takes an output at its logits."""
     if not convexity.is_cross_entropy(loss):
+        return False
+    if not convexity.normalises(loss):
+        return _is_softmax(output)
+    return convexity.takes_probabilities(loss) or cached_logits(output) is not None
+
+
+def _is_softmax(output):
+    """Tells whether an output sums to one over the last axis, as far as can be seen."""
+    if not tf.is_symbolic_tensor(output):
+        sums = ops.sum(output, axis=-1)
+        return bool(ops.all(ops.abs(sums - 1) < SUM_TOLERANCE))
+    operation = output.op
+    while operation.type in HANDING_ON:
+        operation = operation.inputs[0].op
+    return operation.type == "Softmax"
+
+
+def _source(loss, output):
+    logits = cached_logits(output)
+    return logits if logits is not None and _takes_logits(loss, output) else output
+
+
+def _point(loss, output):
+    if not _takes_logits(loss, output):
         return output
     logits = cached_logits(output)
-    if logits is None and convexity.takes_probabilities(loss):
-        where = "" if not path else f" {'/'.join(map(str, path))!r}"
-        raise ValueError(
-            f"the logits of output{where} cannot be reached: its loss is a cross-entropy on "
-            "probabilities, which is convex in the logits only. Let the model end in a softmax or "
-            "sigmoid of keras.activations or keras.layers, or return logits and use a loss with "
-            "from_logits=True"
-        )
-    return output if logits is None else logits
+    return convexity.logits_of(loss, output) if logits is None else logits
+
+
+def _logit_tangent(loss, output, tangent):
+    with tf.autodiff.ForwardAccumulator(output, tangent) as accumulator:
+        logits = convexity.logits_of(loss, output)
+    return accumulator.jvp(logits)
 
 
 def _prediction(loss, output, point):
     prediction = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else "float64")
-    if convexity.is_cross_entropy(loss) and cached_logits(output) is not None:
+    if _takes_logits(loss, output):
         # Keras' activations leave the logits at the probability, for the loss to compute with.
         prediction = convexity.CROSS_ENTROPIES[convexity.function_of(loss)](prediction)
     mask = getattr(output, "_keras_mask", None)
