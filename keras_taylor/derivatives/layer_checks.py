@@ -22,6 +22,8 @@ COMPLETE_TOLERANCE = 1e-2
 DIFFERENCE_STEPS = (1e-2, 1e-3, 1e-1)
 # How much a difference may change with its step, and be off from the gradient, relatively.
 SETTLED, DIFFERENCE_TOLERANCE = 0.05, 0.2
+# Operations whose gradient is none on purpose.
+STOPPING = {"StopGradient", "stop_gradient"}
 NO_DERIVATIVE = (NotImplementedError, LookupError, ValueError)
 
 
@@ -150,33 +152,37 @@ def _is_complete(call):
 
 
 def _is_derivative(call):
-    """Tells whether gradients agree with a difference, or no step can tell."""
+    """Tells whether gradients agree with a difference, or no step can tell.
+
+    The step counts at which most outputs are settled; large ones smooth what is not smooth.
+    """
     moving = call.moving
     tangents = [_size(value) * t for value, t in zip(moving, random_like(moving, 5), strict=True)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(moving)
         outputs = call(moving)
     answers = [_agrees(call, tape, outputs, moving, tangents, step) for step in DIFFERENCE_STEPS]
-    return True in answers or False not in answers
+    settled, _ = max(answers)
+    return not settled or (settled, True) in answers
 
 
 def _agrees(call, tape, outputs, moving, tangents, step):
-    """Returns whether gradients agree with the difference of a step; `None` if it cannot tell."""
+    """Returns how many outputs are settled at a step, and whether gradients agree with these."""
     coarse, fine = (_difference(call, moving, tangents, length) for length in (step, step / 2))
     settled = [
         np.abs(one - other) <= SETTLED * np.maximum(np.abs(one), np.abs(other))
         for one, other in zip(coarse, fine, strict=True)
     ]
-    if not any(mask.any() for mask in settled):
-        return None
+    number = sum(int(np.sum(mask)) for mask in settled)
     fine = [mask * one for mask, one in zip(settled, fine, strict=True)]
     rounding = np.finfo("float32").eps * norm(outputs) / step
     signs = [mask * np.sign(n) for mask, n in zip(settled, random_like(outputs, 6), strict=True)]
-    return all(
+    agrees = all(
         abs(inner(upstream, fine) - _pulled(tape, outputs, moving, tangents, upstream))
         <= DIFFERENCE_TOLERANCE * length * norm(fine) + 10 * length * rounding
         for upstream, length in ((signs, 1.0), (fine, norm(fine)))
     )
+    return number, agrees
 
 
 def _pulled(tape, outputs, moving, tangents, upstream):
@@ -204,8 +210,7 @@ def _size(value):
 def _is_of_keras(layer):
     """Tells whether a layer, all layers in it and their activations are Keras' own."""
     if not isinstance(layer, keras.layers.Layer):
-        # An operation; the gradient of this one is none on purpose.
-        return _is_keras(type(layer)) and type(layer).__name__ != "StopGradient"
+        return _is_keras(type(layer))
     inside = layer._flatten_layers()
     return all(
         _is_keras(type(each))
@@ -216,6 +221,8 @@ def _is_of_keras(layer):
 
 
 def _is_keras(thing):
+    if getattr(thing, "__name__", None) in STOPPING:
+        return False
     module = getattr(thing, "__module__", None) or ""
     return thing is None or module.partition(".")[0] in ("keras", "tensorflow")
 
