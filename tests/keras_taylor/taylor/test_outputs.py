@@ -98,6 +98,7 @@ def test_an_output_is_made_again_from_its_point():
     assert ends_in_logits(outputs)
     again = output_loss.output_at(point, from_logits=True)
     np.testing.assert_allclose(again, outputs, rtol=1e-6)
+    output_loss, _, (point,) = _expanded(_model(None, "mse"), np.eye(3)[LABELS])
     assert output_loss.output_at(point, from_logits=False) is point
 
 
