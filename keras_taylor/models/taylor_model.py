@@ -21,11 +21,15 @@ class TaylorModel(Watched, keras.Model):
         taylor_loss   = L^n(V) = mean over the batch of l(y, f(x) + <df(x)/dW, V - W^n>)
         taylor_regret = l^n - L^n(V)
 
-    by one Jacobian-vector product in the forward pass of the training step. Both are averages over
+    by one Jacobian-vector product, in the forward pass of the training step where that leaves its
+    bits alone, else in a pass of its own (models with sums of layers, normalisation by
+    LayerNormalization, attention). Both are averages over
     the steps of the epoch, weighted by the batch size as Keras weights the loss, so that they add
     up to it. Penalties (regularisation) are part of the loss and are expanded too.
 
-    Training is that of the plain model, to the bit, and so are `evaluate` and `predict`. The model
+    Training is that of the plain model, to the bit, and so are `evaluate` and `predict`; where sums
+    of sums in a graph make plain training differ from run to run in the last bit, it does so too.
+    The derivative is checked on the first batch, before a step is taken. The model
     has the weights of the plain one and no others.
 
     Args:
@@ -39,8 +43,9 @@ class TaylorModel(Watched, keras.Model):
 
     Raises:
         ValueError: if the comparator is none of these, the model has no trainable weights, or is
-            trained under a strategy with several replicas; in `fit`, if the logits of a
-            cross-entropy cannot be reached or a layer is not differentiated right.
+            trained under a strategy with several replicas; in `fit`, if a subclass has a
+            `train_step` or `compute_loss` of its own, or a layer writes trainable weights when it
+            is called or is not differentiated right.
 
     Example:
 

@@ -15,14 +15,10 @@ from keras import ops
 from keras.src.trainers.compile_utils import CompileLoss
 
 from keras_taylor.derivatives.forward_mode import cached_logits
-from keras_taylor.taylor import convexity
+from keras_taylor.taylor import convexity, endings
 
 # Packages whose methods of training are known.
 OURS = {"keras", "keras_taylor", "tensorflow"}
-# How far the sum of probabilities may be from one, by rounding.
-SUM_TOLERANCE = 1e-2
-# Operations of a graph that hand a softmax on.
-HANDING_ON = {"Cast", "Identity", "Reshape"}
 
 
 def compiled_loss(model, loss=None):
@@ -117,7 +113,7 @@ class OutputLoss:
 
     def sources(self, outputs):
         """Returns the tensors of a model's run that its points come from: logits or outputs."""
-        return [_source(self._at(path), output) for path, output in _with_paths(outputs)]
+        return [endings.source(self._at(path), output) for path, output in _with_paths(outputs)]
 
     def points(self, outputs):
         """Returns the tensors at which outputs are expanded: logits or the outputs themselves.
@@ -125,7 +121,7 @@ class OutputLoss:
         The logits of probabilities are those that a softmax or sigmoid of Keras left at them, or
         else made from the probabilities.
         """
-        return [_point(self._at(path), output) for path, output in _with_paths(outputs)]
+        return [endings.point(self._at(path), output) for path, output in _with_paths(outputs)]
 
     def expanded_points(self, outputs, tangents):
         """Returns the points, and for each direction their tangents.
@@ -138,7 +134,7 @@ class OutputLoss:
         losses = [self._at(path) for path, _ in _with_paths(outputs)]
         found = [
             [
-                tangent if point is source else _logit_tangent(loss, source, tangent)
+                tangent if point is source else endings.logit_tangent(loss, source, tangent)
                 for loss, source, point, tangent in zip(losses, sources, points, one, strict=True)
             ]
             for one in tangents
@@ -206,52 +202,9 @@ class OutputLoss:
         return next((entry.loss for entry in entries if tuple(entry.path) == path), None)
 
 
-def ends_in_logits(outputs):
-    """Tells whether the first output is a softmax or sigmoid of logits that Keras left at it."""
-    return cached_logits(keras.tree.flatten(outputs)[0]) is not None
-
-
-def _takes_logits(loss, output):
-    """Tells whether a loss takes an output at its logits."""
-    if not convexity.is_cross_entropy(loss):
-        return False
-    if not convexity.normalises(loss):
-        return _is_softmax(output)
-    return convexity.takes_probabilities(loss) or cached_logits(output) is not None
-
-
-def _is_softmax(output):
-    """Tells whether an output sums to one over the last axis, as far as can be seen."""
-    if not tf.is_symbolic_tensor(output):
-        sums = ops.sum(output, axis=-1)
-        return bool(ops.all(ops.abs(sums - 1) < SUM_TOLERANCE))
-    operation = output.op
-    while operation.type in HANDING_ON:
-        operation = operation.inputs[0].op
-    return operation.type == "Softmax"
-
-
-def _source(loss, output):
-    logits = cached_logits(output)
-    return logits if logits is not None and _takes_logits(loss, output) else output
-
-
-def _point(loss, output):
-    if not _takes_logits(loss, output):
-        return output
-    logits = cached_logits(output)
-    return convexity.logits_of(loss, output) if logits is None else logits
-
-
-def _logit_tangent(loss, output, tangent):
-    with tf.autodiff.ForwardAccumulator(output, tangent) as accumulator:
-        logits = convexity.logits_of(loss, output)
-    return accumulator.jvp(logits)
-
-
 def _prediction(loss, output, point):
     prediction = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else "float64")
-    if _takes_logits(loss, output):
+    if endings.takes_logits(loss, output):
         # Keras' activations leave the logits at the probability, for the loss to compute with.
         prediction = convexity.CROSS_ENTROPIES[convexity.function_of(loss)](prediction)
     mask = getattr(output, "_keras_mask", None)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, losses
 
-from keras_taylor.taylor.outputs import OutputLoss, compiled_loss, ends_in_logits
+from keras_taylor.taylor.endings import ends_in_logits
+from keras_taylor.taylor.outputs import OutputLoss, compiled_loss
 
 
 def _model(activation, loss, units=3):
