@@ -4,6 +4,9 @@ import keras
 import tensorflow as tf
 from keras.src.utils.rng_utils import get_random_seed
 
+# TensorFlow has no public name for XLA's barrier.
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
 
 def global_seed():
     """Returns the seed that `keras.utils.set_random_seed` set, or `None`."""
@@ -65,6 +68,23 @@ def observable(tensor):
     if not _is_unread(tensor, readers=0):
         return tensor
     return tf.cast(_made_again(tensor), tensor.dtype)
+
+
+def sealed(tensors, jit_compile=False):
+    """Returns copies of tensors, from which nothing is merged with what the originals go through.
+
+    What is computed from the copies is a second reader of no tensor but the originals: TensorFlow's
+    graph optimizer and XLA leave the rest of the graph as if it were alone.
+
+    Args:
+        tensors: A list of tensors.
+        jit_compile: Whether XLA compiles the present graph; it sees through other copies.
+    """
+    if tf.executing_eagerly():
+        return list(tensors)
+    if jit_compile:
+        return list(gen_xla_ops.xla_optimization_barrier(input=list(tensors))) if tensors else []
+    return [tf.raw_ops.Snapshot(input=tensor) for tensor in tensors]
 
 
 def _is_unread(tensor, readers):

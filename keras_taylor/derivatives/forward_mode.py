@@ -165,7 +165,9 @@ class Trace:
         """Notes the tangents of outputs, which were computed once for each direction."""
         runs = [(run and _with_logits(run[0]), run and run[1]) for run in found]
         for index, tensor in enumerate(_with_logits(outputs)):
-            if tensor is not None:
+            # A layer may hand on a tensor, or the logits at it, known from where they were
+            # made; this run knows nothing of logits that it did not make.
+            if tensor is not None and id(tensor) not in self._known:
                 tangents = [again and acc.jvp(again[index]) for again, acc in runs]
                 self._know(tensor, tangents)
 

@@ -1,6 +1,32 @@
 """A training step of a model that is also expanded to first order, in the same forward pass."""
 
+from keras import activations, layers
+
+from keras_taylor.derivatives.affine import AFFINE_LAYERS
+from keras_taylor.derivatives.forward_mode import leaf_layers
 from keras_taylor.taylor.batch import expand
+
+# Layers and activations whose outputs may have a second reader, see `may_share`.
+READABLE = {
+    *AFFINE_LAYERS,
+    layers.Activation,
+    layers.AveragePooling2D,
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.Flatten,
+    layers.InputLayer,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.Reshape,
+}
+ONE_OPERATION = {
+    activations.linear,
+    activations.relu,
+    activations.sigmoid,
+    activations.softmax,
+    activations.tanh,
+}
 
 
 class Watched:
@@ -51,6 +77,43 @@ def observed(batch, directions, train):
     finally:
         _watch(model, None, None)
     return seen["expanded"], seen["loss"]
+
+
+def observed_apart(batch, directions, train):
+    """Runs one training step of a `Watched` model, and expands the model in a pass of its own.
+
+    Args:
+        batch: A `keras_taylor.taylor.batch.Batch` of the model before the step, of tensors that
+            nobody else reads (`keras_taylor.backend.sealed`).
+        directions: As of `observed`.
+        train: As of `observed`.
+
+    Returns:
+        As `observed`.
+    """
+    seen = {}
+    _watch(batch.model, None, lambda loss: seen.update(loss=loss))
+    try:
+        train()
+    finally:
+        _watch(batch.model, None, None)
+    return expand(batch, directions), seen["loss"]
+
+
+def may_share(model, method):
+    """Tells whether a model trains to the bit when its forward pass is read by the expansion, too.
+
+    A second reader of a sum or product in the forward pass changes what TensorFlow's graph
+    optimizer does with it: sums of sums become one, normalisations `x * a + b` are merged with what
+    adds to them. So a pass is shared where layers of these kinds follow one another, between which
+    nothing is merged.
+    """
+    return method == "layerwise" and all(map(_may_be_read, leaf_layers(model)))
+
+
+def _may_be_read(layer):
+    activation = getattr(layer, "activation", None)
+    return type(layer) in READABLE and (activation is None or activation in ONE_OPERATION)
 
 
 def _watch(model, on_call, on_loss):

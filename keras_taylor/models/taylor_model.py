@@ -5,8 +5,11 @@ import copy
 import keras
 from keras import ops
 
-from keras_taylor.models.observation import Watched, observed
+from keras_taylor.derivatives.method import method_of
+from keras_taylor.models.lookahead import looking_ahead
+from keras_taylor.models.observation import Watched, observed, observed_apart
 from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
+from keras_taylor.taylor.outputs import has_own
 
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
@@ -18,11 +21,15 @@ class TaylorModel(Watched, keras.Model):
         taylor_loss   = L^n(V) = mean over the batch of l(y, f(x) + <df(x)/dW, V - W^n>)
         taylor_regret = l^n - L^n(V)
 
-    by one Jacobian-vector product in the forward pass of the training step. Both are averages over
+    by one Jacobian-vector product, in the forward pass of the training step where that leaves its
+    bits alone, else in a pass of its own (models with sums of layers, normalisation by
+    LayerNormalization, attention). Both are averages over
     the steps of the epoch, weighted by the batch size as Keras weights the loss, so that they add
     up to it. Penalties (regularisation) are part of the loss and are expanded too.
 
-    Training is that of the plain model, to the bit, and so are `evaluate` and `predict`. The model
+    Training is that of the plain model, to the bit, and so are `evaluate` and `predict`; where sums
+    of sums in a graph make plain training differ from run to run in the last bit, it does so too.
+    The derivative is checked on the first batch, before a step is taken. The model
     has the weights of the plain one and no others.
 
     Args:
@@ -36,8 +43,9 @@ class TaylorModel(Watched, keras.Model):
 
     Raises:
         ValueError: if the comparator is none of these, the model has no trainable weights, or is
-            trained under a strategy with several replicas; in `fit`, if the logits of a
-            cross-entropy cannot be reached or a layer is not differentiated right.
+            trained under a strategy with several replicas; in `fit`, if a subclass has a
+            `train_step` or `compute_loss` of its own, or a layer writes trainable weights when it
+            is called or is not differentiated right.
 
     Example:
 
@@ -68,7 +76,8 @@ class TaylorModel(Watched, keras.Model):
             comparator: As of the constructor.
 
         Raises:
-            ValueError: if the model is a subclass of `keras.Model` with its own `call`.
+            ValueError: if the model is a subclass of `keras.Model` with its own `call`,
+                `train_step` or `compute_loss`.
         """
         if not isinstance(model, keras.Sequential) and not _is_functional(model):
             raise ValueError(
@@ -76,6 +85,13 @@ class TaylorModel(Watched, keras.Model):
                 "the graph of layers. Write it as a functional model, or call "
                 "`keras_taylor.taylor_loss` on it"
             )
+        for method in ("train_step", "compute_loss"):
+            if has_own(model, method):
+                raise ValueError(
+                    f"model {model.name!r} has a {method} of its own, which a TaylorModel of its "
+                    "layers would not train by: write the loss as a Keras loss, or expand single "
+                    "batches by `keras_taylor.taylor_loss` with `loss`"
+                )
         if not model.built:
             raise ValueError(
                 f"model {model.name!r} is not built: give it an Input, or build it, first"
@@ -107,9 +123,25 @@ class TaylorModel(Watched, keras.Model):
                 "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
                 "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
             )
+        for method in ("train_step", "compute_loss"):
+            if has_own(self, method):
+                raise ValueError(
+                    f"{type(self).__name__} has a {method} of its own in place of that of "
+                    "TaylorModel, so that its Taylor loss is not known: leave it out"
+                )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._comparison.begin(self)
-        return super().make_train_function(force)
+        is_new = self.train_function is None or force
+        super().make_train_function(force)
+        if is_new:
+            self.train_function = looking_ahead(
+                self.train_function, self._check, self.steps_per_execution
+            )
+
+    def _check(self, data):
+        """Chooses on the first batch how the model is differentiated, before a step is traced."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        method_of(self, keras.tree.map_structure(_tensor, x), training=True, in_variables=True)
 
     @property
     def metrics(self):
@@ -123,7 +155,8 @@ class TaylorModel(Watched, keras.Model):
         batch = training_batch(self, x, y, sample_weight)
         directions = self._comparison.directions(self)
         train = super().train_step
-        expanded, loss = observed(batch, directions, lambda: train(data))
+        observe = observed if batch.state is None else observed_apart
+        expanded, loss = observe(batch, directions, lambda: train(data))
         self._comparison.add(batch, expanded, loss)
         return self.get_metrics_result()
 

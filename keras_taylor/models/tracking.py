@@ -1,5 +1,7 @@
 """What a `TaylorModel` keeps beside its weights: comparators, sums, metrics."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from keras_taylor import backend
 from keras_taylor.derivatives.method import method_of
 from keras_taylor.models import comparators
+from keras_taylor.models.observation import may_share
 from keras_taylor.taylor.batch import Batch, loss_at
 from keras_taylor.taylor.outputs import compiled_loss
 from keras_taylor.tracking.linear_regret import average
@@ -154,7 +157,19 @@ class ComparatorTracking:
 
 
 def training_batch(model, x, y, sample_weight):
-    """Returns the `Batch` of a training step, at the values of the model's variables."""
+    """Returns the `Batch` of a training step, at the values of the model's variables.
+
+    Where the expansion has a forward pass of its own, the batch has copies of them, and of the
+    state that this pass begins with.
+    """
+    method = method_of(model, x, training=True, in_variables=True)
+    weights = [variable.value for variable in model.trainable_variables]
+    state = None
+    if not may_share(model, method):
+        seal = functools.partial(backend.sealed, jit_compile=model.jit_compile)
+        weights = seal(backend.snapshot(model.trainable_variables))
+        state = seal(backend.snapshot(model.non_trainable_variables))
+        x = keras.tree.pack_sequence_as(x, seal(keras.tree.flatten(x)))
     return Batch(
         model=model,
         x=x,
@@ -162,10 +177,10 @@ def training_batch(model, x, y, sample_weight):
         sample_weight=sample_weight,
         compiled=compiled_loss(model),
         training=True,
-        method=method_of(model, x, training=True, in_variables=True),
+        method=method,
         scopes=Scopes(model.trainable_variables),
-        weights=[variable.value for variable in model.trainable_variables],
-        state=None,
+        weights=weights,
+        state=state,
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
-from keras_taylor.taylor.outputs import compiled_loss, ends_in_logits
+from keras_taylor.taylor.endings import ends_in_logits
+from keras_taylor.taylor.outputs import compiled_loss
 from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
 from keras_taylor.trajectory.replays import TOLERANCE, agree, check_reduced, replayed_loss
 from keras_taylor.weights.parts import Part

@@ -15,7 +15,7 @@ from keras import ops
 from keras_taylor import backend
 from keras_taylor.derivatives import expansion
 from keras_taylor.derivatives.method import method_of
-from keras_taylor.taylor.outputs import OutputLoss, compiled_loss
+from keras_taylor.taylor.outputs import OutputLoss, compiled_loss, has_own
 from keras_taylor.weights.scopes import Scopes
 
 
@@ -109,6 +109,7 @@ def batch_of(
         )
     x = _inputs(model, x)
     if weights is None:
+        _refuse_own_step(model, loss)
         weights = backend.snapshot(model.trainable_variables)
         state = backend.snapshot(model.non_trainable_variables)
     return Batch(
@@ -140,16 +141,9 @@ def expand(batch, directions=(), run=None):
     """
     run = run or (lambda: stateless_run(batch))
 
-    def forward():
-        outputs, penalties = run()
-        loss = OutputLoss.of(batch.compiled, batch.y, outputs)
-        return loss.points(outputs), (loss, outputs, penalties)
-
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
-        points, tangents, (loss, outputs, penalties) = expansion.expand(
-            batch.method, batch.model, forward, list(directions), batch.weights, batch.x
-        )
+        points, tangents, (loss, outputs, penalties) = expanded_points(batch, directions, run)
         penalty = _total(penalties) if penalties else None
     penalty_gradient = None
     if penalty is not None:
@@ -164,6 +158,27 @@ def expand(batch, directions=(), run=None):
         penalty_gradient=penalty_gradient,
         pullback=lambda upstream: expansion.gradients(tape, points, batch.weights, upstream),
     )
+
+
+def expanded_points(batch, directions, run):
+    """Returns the points, their tangents for each direction, and `(loss, outputs, penalties)`.
+
+    Args:
+        batch: A `Batch`.
+        directions: As of `expand`.
+        run: As of `expand`.
+    """
+
+    def forward():
+        outputs, penalties = run()
+        loss = OutputLoss.of(batch.compiled, batch.y, outputs)
+        return loss.sources(outputs), (loss, outputs, penalties)
+
+    _, found, rest = expansion.expand(
+        batch.method, batch.model, forward, list(directions), batch.weights, batch.x
+    )
+    loss, outputs, _ = rest
+    return *loss.expanded_points(outputs, found), rest
 
 
 def stateless_run(batch):
@@ -223,6 +238,14 @@ def value_and_gradient(batch, direction):
         pairs = zip(gradient, expanded.penalty_gradient, strict=True)
         gradient = [one + other for one, other in pairs]
     return penalised(expanded, 0, value), gradient
+
+
+def _refuse_own_step(model, loss):
+    if loss is None and has_own(model, "train_step"):
+        raise ValueError(
+            f"model {model.name!r} has a train_step of its own, so that the loss it trains on is "
+            "not known: pass `loss` (`model.loss`, if that is what it minimises)"
+        )
 
 
 def _tensors(values):

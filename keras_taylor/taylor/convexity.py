@@ -1,19 +1,21 @@
 """What is known of a Keras loss as a function of the output at which a model is expanded.
 
 A cross-entropy on probabilities is convex in the logits, the pre-activation of the softmax or
-sigmoid that the model ends in; a probability moved along a tangent leaves the simplex.
+sigmoid that the model ends in; a probability moved along a tangent leaves the simplex. So is a
+Kullback-Leibler divergence from targets: a cross-entropy less a constant.
 """
 
 import functools
 import warnings
 
 import keras
-from keras import losses
+from keras import losses, ops
 
 # Cross-entropies, and the activation that turns logits into what they take.
 CROSS_ENTROPIES = {
     losses.binary_crossentropy: keras.activations.sigmoid,
     losses.categorical_crossentropy: keras.activations.softmax,
+    losses.kl_divergence: keras.activations.softmax,
     losses.sparse_categorical_crossentropy: keras.activations.softmax,
 }
 # Convex losses with kinks in the output.
@@ -47,6 +49,26 @@ def is_cross_entropy(loss):
 def takes_probabilities(loss):
     """Tells whether a Keras loss is a cross-entropy on probabilities, not on logits."""
     return is_cross_entropy(loss) and not loss.get_config().get("from_logits", False)
+
+
+def normalises(loss):
+    """Tells whether a cross-entropy takes outputs of any sum, as Keras' cross-entropies do."""
+    return function_of(loss) is not losses.kl_divergence
+
+
+def logits_of(loss, probabilities):
+    """Returns logits of the probabilities that a cross-entropy of `CROSS_ENTROPIES` takes.
+
+    Of a softmax they are known up to a constant for each example, on which nothing depends, to
+    first order either: `log softmax(z)` moves by `dz - <p, dz>`, and the softmax of that is the
+    softmax of `z + dz`. Probabilities are cut at `keras.config.epsilon()`, as Keras' losses do.
+    """
+    least = keras.config.epsilon()
+    if CROSS_ENTROPIES[function_of(loss)] is keras.activations.sigmoid:
+        kept = ops.minimum(ops.maximum(probabilities, least), 1 - least)
+        return ops.log(kept) - ops.log(1 - kept)
+    total = ops.sum(probabilities, axis=-1, keepdims=True)
+    return ops.log(ops.maximum(probabilities / total, least))
 
 
 def is_convex(loss):

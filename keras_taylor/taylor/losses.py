@@ -58,9 +58,10 @@ def taylor_loss(
     Raises:
         ValueError: if the comparator has other shapes than the weights, a dtype that is not
             floating-point or a value that is not finite; if the model is not built, has no
-            trainable weights, or no loss; if the logits of a cross-entropy cannot be reached; if
-            the scope is unknown; if TensorFlow does not differentiate a layer right, which is
-            checked once for each model.
+            trainable weights, or no loss, or computes its loss by a `train_step` or `compute_loss`
+            of its own and none is given; if the scope is unknown; if a layer writes trainable
+            weights when it is called or is not differentiated right, which is checked once for
+            each model, on the batch.
 
     Example:
 
@@ -116,8 +117,8 @@ def taylor_loss_and_gradient(
     Raises:
         ValueError: if the scope has several parts or is unknown; if the comparator has other shapes
             than the weights, a dtype that is not floating-point or a value that is not finite; if
-            the model is not built, has no trainable weights or no loss; if the logits of a
-            cross-entropy cannot be reached, or a layer is not differentiated right.
+            the model is not built, has no trainable weights or no loss; or a layer is not
+            differentiated right.
 
     Example:
 
@@ -173,8 +174,8 @@ def taylor_curvature_product(
     Raises:
         ValueError: if the scope has several parts or is unknown; if comparator or vector have other
             shapes than the weights, a dtype that is not floating-point or a value that is not
-            finite; if the model is not built, has no trainable weights or no loss; if the logits of
-            a cross-entropy cannot be reached, or a layer is not differentiated right.
+            finite; if the model is not built, has no trainable weights or no loss; or a layer is
+            not differentiated right.
 
     Example:
 

@@ -15,7 +15,10 @@ from keras import ops
 from keras.src.trainers.compile_utils import CompileLoss
 
 from keras_taylor.derivatives.forward_mode import cached_logits
-from keras_taylor.taylor import convexity
+from keras_taylor.taylor import convexity, endings
+
+# Packages whose methods of training are known.
+OURS = {"keras", "keras_taylor", "tensorflow"}
 
 
 def compiled_loss(model, loss=None):
@@ -27,10 +30,16 @@ def compiled_loss(model, loss=None):
             the loss that the model was compiled with.
 
     Raises:
-        ValueError: if there is no loss.
+        ValueError: if there is no loss, or the model computes its loss by a method of its own.
     """
     if isinstance(loss, CompileLoss):
         return loss
+    if loss is None and has_own(model, "compute_loss"):
+        raise ValueError(
+            f"model {model.name!r} has a compute_loss of its own, whose terms are not known as a "
+            "function of the outputs: pass `loss`, or write it as a Keras loss and compile the "
+            "model with that"
+        )
     if loss is None and not model.compiled:
         raise ValueError(
             f"model {model.name!r} is not compiled and no loss was given: compile the model "
@@ -39,8 +48,23 @@ def compiled_loss(model, loss=None):
     if loss is not None:
         return CompileLoss(loss, output_names=getattr(model, "output_names", None))
     if model._compile_loss is None:
-        raise ValueError(f"model {model.name!r} was compiled without a loss: pass `loss`")
+        raise ValueError(
+            f"model {model.name!r} was compiled without a loss: pass `loss`. What layers give to "
+            "add_loss is counted beside a loss of the outputs, in which a model is expanded; alone "
+            "it is no function of them"
+        )
     return model._compile_loss
+
+
+def has_own(model, method):
+    """Tells whether a model has a method of its own in place of that of Keras.
+
+    Args:
+        model: A model.
+        method: `"compute_loss"` or `"train_step"`.
+    """
+    owner = next(kind for kind in type(model).__mro__ if method in vars(kind))
+    return method in vars(model) or owner.__module__.partition(".")[0] not in OURS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +111,35 @@ class OutputLoss:
         """Whether the loss has kinks in some output."""
         return any(map(convexity.is_kinked, self.losses))
 
+    def sources(self, outputs):
+        """Returns the tensors of a model's run that its points come from: logits or outputs."""
+        return [endings.source(self._at(path), output) for path, output in _with_paths(outputs)]
+
     def points(self, outputs):
         """Returns the tensors at which outputs are expanded: logits or the outputs themselves.
 
-        Raises:
-            ValueError: if a cross-entropy is on probabilities whose logits cannot be reached.
+        The logits of probabilities are those that a softmax or sigmoid of Keras left at them, or
+        else made from the probabilities.
         """
-        return [_point(path, output, self._at(path)) for path, output in _with_paths(outputs)]
+        return [endings.point(self._at(path), output) for path, output in _with_paths(outputs)]
+
+    def expanded_points(self, outputs, tangents):
+        """Returns the points, and for each direction their tangents.
+
+        Args:
+            outputs: Outputs of the model.
+            tangents: For each direction the tangents of `sources(outputs)`.
+        """
+        sources, points = self.sources(outputs), self.points(outputs)
+        losses = [self._at(path) for path, _ in _with_paths(outputs)]
+        found = [
+            [
+                tangent if point is source else endings.logit_tangent(loss, source, tangent)
+                for loss, source, point, tangent in zip(losses, sources, points, one, strict=True)
+            ]
+            for one in tangents
+        ]
+        return points, found
 
     def __call__(self, y, outputs, points, sample_weight=None):
         """Returns the loss, a scalar, with the outputs moved to other points.
@@ -121,7 +167,10 @@ class OutputLoss:
             from_logits: What `ends_in_logits` says of the model's outputs.
         """
         (loss,) = self.losses
-        if from_logits and convexity.is_cross_entropy(loss):
+        is_at_logits = convexity.is_cross_entropy(loss) and (
+            from_logits or (convexity.takes_probabilities(loss) and convexity.normalises(loss))
+        )
+        if is_at_logits:
             return convexity.CROSS_ENTROPIES[convexity.function_of(loss)](point)
         return point
 
@@ -153,29 +202,9 @@ class OutputLoss:
         return next((entry.loss for entry in entries if tuple(entry.path) == path), None)
 
 
-def ends_in_logits(outputs):
-    """Tells whether the first output is a softmax or sigmoid of logits that Keras left at it."""
-    return cached_logits(keras.tree.flatten(outputs)[0]) is not None
-
-
-def _point(path, output, loss):
-    if not convexity.is_cross_entropy(loss):
-        return output
-    logits = cached_logits(output)
-    if logits is None and convexity.takes_probabilities(loss):
-        where = "" if not path else f" {'/'.join(map(str, path))!r}"
-        raise ValueError(
-            f"the logits of output{where} cannot be reached: its loss is a cross-entropy on "
-            "probabilities, which is convex in the logits only. Let the model end in a softmax or "
-            "sigmoid of keras.activations or keras.layers, or return logits and use a loss with "
-            "from_logits=True"
-        )
-    return output if logits is None else logits
-
-
 def _prediction(loss, output, point):
     prediction = ops.cast(point, keras.config.floatx() if point.dtype != "float64" else "float64")
-    if convexity.is_cross_entropy(loss) and cached_logits(output) is not None:
+    if endings.takes_logits(loss, output):
         # Keras' activations leave the logits at the probability, for the loss to compute with.
         prediction = convexity.CROSS_ENTROPIES[convexity.function_of(loss)](prediction)
     mask = getattr(output, "_keras_mask", None)

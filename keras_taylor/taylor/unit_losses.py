@@ -9,15 +9,16 @@ outputs and treats each example by itself, one vector-product an output serves a
 Elsewhere each unit has its own Jacobian-vector product, vectorised in chunks.
 """
 
+import functools
 import math
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_taylor.derivatives import affine, expansion
+from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
-from keras_taylor.taylor.batch import expand, output_loss_at, stateless_run
+from keras_taylor.taylor.batch import expand, expanded_points, output_loss_at, stateless_run
 
 # Numbers in a chunk of tangents, and the outputs up to which a vector-product each is faster.
 CHUNK_ELEMENTS = 2**24
@@ -73,18 +74,10 @@ def _unit_by_unit(batch, still, move, layer):
     """Returns the output losses `(units,)` of one layer, by a product for each unit."""
     part = batch.scopes.layer_part(move, layer)
 
-    def forward():
-        return still.loss.points(stateless_run(batch)[0]), None
-
     def loss_of(unit):
-        points, (tangents,), _ = expansion.expand(
-            batch.method,
-            batch.model,
-            forward,
-            [batch.scopes.unit_part(part, unit)],
-            batch.weights,
-            batch.x,
-        )
+        direction = batch.scopes.unit_part(part, unit)
+        run = functools.partial(stateless_run, batch)
+        points, (tangents,), _ = expanded_points(batch, [direction], run)
         return output_loss_at(batch, still, [p + t for p, t in zip(points, tangents, strict=True)])
 
     length = 1 if batch.method == "reverse" else CHUNK_ELEMENTS // _largest(batch, part)

@@ -59,7 +59,7 @@ def test_gradients_that_are_no_derivatives_are_refused():
     def build(x):
         return layers.Dense(2)(layers.Lambda(straight_through, name="sign")(layers.Dense(6)(x)))
 
-    with pytest.raises(ValueError, match="is wrong"):
+    with pytest.raises(ValueError, match="not its derivative.*layer 'sign'"):
         _method(build)
 
 
@@ -72,3 +72,34 @@ def test_freezing_a_layer_is_another_question():
     model.trainable = False
     with pytest.raises(ValueError, match="no trainable weights"):
         method.method_of(model, x, True)
+
+
+def test_weights_that_are_written_in_a_call_are_refused():
+    normalised = lambda x: layers.Dense(2)(layers.SpectralNormalization(layers.Dense(3))(x))  # noqa: E731
+    with pytest.raises(ValueError, match="writes its trainable weights .*kernel"):
+        _method(normalised)
+
+
+@pytest.mark.parametrize("depth", [3, 8])
+def test_deep_normalised_rectifiers_are_no_false_alarm(depth):
+    def build(x):
+        for _ in range(depth):
+            x = layers.ReLU()(layers.BatchNormalization()(layers.Dense(8)(x)))
+        return layers.Dense(2)(x)
+
+    assert _method(build) == "layerwise"
+    assert _method(lambda x: layers.Dense(2)(layers.ReLU(threshold=1e3)(layers.Dense(3)(x))))
+
+
+def test_text_is_not_made_up():
+    inputs = keras.Input((), dtype="string")
+    ids = layers.StringLookup(vocabulary=["red", "blue"], num_oov_indices=0)(inputs)
+    model = keras.Model(inputs, layers.Dense(1)(layers.Embedding(2, 3)(ids)))
+    assert method.method_of(model, tf.constant(["red", "blue"]), training=True) == "layerwise"
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def traced(x):
+        assert method.method_of(model, x, training=False) == "layerwise"
+        return x
+
+    traced(tf.constant(["blue"]))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, losses
 
-from keras_taylor.taylor.outputs import OutputLoss, compiled_loss, ends_in_logits
+from keras_taylor.taylor.endings import ends_in_logits
+from keras_taylor.taylor.outputs import OutputLoss, compiled_loss
 
 
 def _model(activation, loss, units=3):
@@ -98,6 +99,7 @@ def test_an_output_is_made_again_from_its_point():
     assert ends_in_logits(outputs)
     again = output_loss.output_at(point, from_logits=True)
     np.testing.assert_allclose(again, outputs, rtol=1e-6)
+    output_loss, _, (point,) = _expanded(_model(None, "mse"), np.eye(3)[LABELS])
     assert output_loss.output_at(point, from_logits=False) is point
 
 
