@@ -66,6 +66,7 @@ class TaylorModel(Watched, keras.Model):
         # Saved apart from the weights, so that these travel between this and the plain model; past
         # Keras' tracking, which would count it among the layers.
         object.__setattr__(self, "taylor_state", SavedTracking(self._comparison))
+        self._comparison.follow(self)
 
     @classmethod
     def from_model(cls, model, comparator="initial"):
@@ -164,6 +165,15 @@ class TaylorModel(Watched, keras.Model):
         names = {metric.name for metric in self._comparison.metrics()}
         logs = super().test_step(data)
         return {name: value for name, value in logs.items() if name not in names}
+
+    def save(self, filepath, *args, **kwargs):
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{filepath}: a TaylorModel cannot be saved as .h5, which has no place for its "
+                "comparators and sums: save it as .keras, or `keras.Model(model.input, "
+                "model.output)` of it as .h5"
+            )
+        return super().save(filepath, *args, **kwargs)
 
     def get_config(self):
         plain = keras.Model(self.input, self.output, name=self.name)

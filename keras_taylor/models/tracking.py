@@ -4,6 +4,7 @@ import functools
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_taylor import backend
@@ -75,6 +76,15 @@ class ComparatorTracking:
         kept = [v for comparator in self._comparators.values() for v in comparator.variables]
         return [self._rounds, self._sums, *kept]
 
+    def follow(self, model):
+        """Lets `tf.train.Checkpoint` of a model hold the variables, too.
+
+        What Keras does not track as an attribute, TensorFlow passes over in silence; it has no
+        public way to name a dependency that is no attribute.
+        """
+        kept = tf.train.Checkpoint(variables=[variable.value for variable in self.variables()])
+        model._track_trackable(kept, "taylor_state", overwrite=True)
+
     def load(self, arrays):
         """Takes what `variables` held when the model was saved."""
         variables = self.variables()
@@ -126,6 +136,7 @@ class ComparatorTracking:
             )
         self._comparators = comparators.made(self._comparator, model.trainable_variables)
         self._tracked = _paths(model)
+        self.follow(model)
 
     def directions(self, model):
         """Returns `V - W^n` for each comparator V, and counts the round."""
