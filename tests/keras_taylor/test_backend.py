@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_taylor import backend
@@ -72,3 +73,17 @@ def test_other_tensors_are_observed_as_they_are():
         return read
 
     traced(tf.ones(2))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_sealed_tensors_are_copies_in_a_graph(jit_compile):
+    @tf.function(jit_compile=jit_compile)
+    def traced(a, b):
+        sealed = backend.sealed([a, b], jit_compile)
+        assert all(one is not other for one, other in zip(sealed, (a, b), strict=True))
+        return sealed
+
+    values = [tf.constant([0.1, 0.2]), tf.constant([1, 2])]
+    for found, expected in zip(traced(*values), values, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert backend.sealed(values)[0] is values[0]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_taylor.models.observation import Watched, observed
+from keras_taylor.models.observation import Watched, may_share, observed
 from keras_taylor.models.tracking import training_batch
 
 
@@ -59,3 +59,15 @@ def test_nobody_watches_afterwards(batch):
         observed(batch, [], fail)
     assert (batch.model._on_call, batch.model._on_loss) == (None, None)
     assert float(_step(batch)) == pytest.approx(5.0)
+
+
+def test_which_models_share_the_forward_pass_of_training():
+    def built(layer):
+        inputs = keras.Input((2,))
+        return keras.Model(inputs, layer(keras.layers.Dense(2, "relu")(inputs)))
+
+    assert may_share(built(keras.layers.BatchNormalization()), "layerwise")
+    assert not may_share(built(keras.layers.BatchNormalization()), "whole")
+    assert not may_share(built(keras.layers.LayerNormalization()), "layerwise")
+    assert not may_share(built(keras.layers.Dense(2, "gelu")), "layerwise")
+    assert not may_share(built(lambda x: keras.layers.Add()([x, x])), "layerwise")
