@@ -1,0 +1,123 @@
+"""The sums over rounds that a tracker keeps, as an optimizer that wraps another one."""
+
+import keras
+from keras import ops
+
+from keras_taylor.optimizers.wrapper import OptimizerWrapper
+from keras_taylor.tracking import linear_regret as bounds
+from keras_taylor.tracking.regret_sums import RegretSums
+from keras_taylor.weights.arguments import check_momentum, check_radius
+from keras_taylor.weights.scopes import Scopes, check_scope
+
+
+class TrackedSums(OptimizerWrapper):
+    """Base of `RegretTracker`; abstract. Makes the sums over rounds, and starts them again.
+
+    A subclass adds rounds to the sums, in `before_update` and `after_update`; others read them.
+
+    Args:
+        inner_optimizer: The Keras optimizer that trains.
+        radius: R, the same for every part, or `None` for the distance that each part travelled.
+        track_snr: Whether to keep the sums that `snr` needs.
+        track_step_ratio: Whether to keep the sum that `step_ratio` needs.
+        momentum: The momentum that `step_ratio` divides out; `None` for the optimizer's own.
+        name: The name of the optimizer.
+
+    Raises:
+        ValueError: if the radius is not a positive number, the momentum is not from 0 up to but not
+            1, or the inner optimizer cannot be wrapped.
+    """
+
+    def __init__(
+        self,
+        inner_optimizer,
+        radius=None,
+        track_snr=False,
+        track_step_ratio=True,
+        momentum=None,
+        name=None,
+    ):
+        check_radius(radius)
+        check_momentum(momentum)
+        super().__init__(inner_optimizer, name=name)
+        self.radius = None if radius is None else float(radius)
+        self.track_snr, self.track_step_ratio = bool(track_snr), bool(track_step_ratio)
+        self.momentum = None if momentum is None else float(momentum)
+        self._scopes = self._sums = None
+        self._steps = self._add_variable((), "steps", "int64")
+        self._skipped_steps = self._add_variable((), "skipped_steps", "int64")
+        self._loss_sum = self._add_variable((), "loss", bounds.SUM_DTYPE)
+
+    def build(self, variables):
+        if not self.is_due(variables):
+            return
+        # Indices, because an optimizer adds each list of variables it is given to its own.
+        self._tracked_indices = [
+            index
+            for index, variable in enumerate(variables)
+            if not self._overwrite_variable_with_gradient(variable)
+        ]
+        tracked = [variables[index] for index in self._tracked_indices]
+        self._scopes = Scopes(tracked)
+        self._dtype = _widest(variable.dtype for variable in tracked)
+        # `W^1` is zero until the first round, because this may run while that round is traced.
+        self._sums = RegretSums(
+            self._add_variable, self._scopes, self._dtype, self.track_snr, self.track_step_ratio
+        )
+        super().build(variables)
+
+    @property
+    def steps(self):
+        """The number of rounds in the sums, a scalar integer tensor."""
+        return self._steps + 0
+
+    @property
+    def skipped_steps(self):
+        """The number of rounds left out because a gradient or the loss was not finite."""
+        return self._skipped_steps + 0
+
+    @property
+    def average_loss(self):
+        """The mean of the loss over the rounds in the sums, a scalar; NaN before the first one."""
+        return self._out(bounds.average(self._loss_sum, self._steps))
+
+    def start_tracking(self):
+        """Sets all sums to zero and takes the weights of the next round as `W^1`.
+
+        Call it after a burn-in: then the sums are about the rounds that follow. The radius, if it
+        is `None`, is measured from the new `W^1`.
+        """
+        sums = self._sums.variables() if self.built else []
+        for variable in [self._steps, self._skipped_steps, self._loss_sum, *sums]:
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
+
+    def get_config(self):
+        names = ("radius", "track_snr", "track_step_ratio", "momentum")
+        own = {name: getattr(self, name) for name in names}
+        return super().get_config() | own
+
+    def _kind(self, scope):
+        """Returns the kind of a scope; raises unless the optimizer is built and has the scope."""
+        check_scope(scope)
+        if not self.built:
+            raise ValueError(
+                f"{self.name} is not built yet and has tracked nothing: train a step, or call "
+                "`optimizer.build(model.trainable_variables)`"
+            )
+        return self._scopes.locate(scope)[0]
+
+    def _add_variable(self, shape, name, dtype):
+        if name in {variable.name for variable in self._variables}:
+            # .h5 files need names that differ.
+            name = f"{name}_{len(self._variables)}"
+        return self.add_variable(shape, dtype=dtype, name=name)
+
+    def _named(self, values, scope):
+        return self._scopes.named(self._out(values), scope)
+
+    def _out(self, values):
+        return ops.cast(values, self._dtype if self.built else keras.config.floatx())
+
+
+def _widest(dtypes):
+    return "float64" if "float64" in set(dtypes) else "float32"
