@@ -73,7 +73,7 @@ def finished(data_dir, look_less_often, tmp_path_factory):
         parts=("network",),
         horizons=3,
         max_passes=5,
-        explored_seeds=2,
+        explored_seeds=1,
     )
     shattering = {
         "kinds": ("linear", "relu"),
@@ -154,13 +154,19 @@ def test_report_comes_again_without_training(finished, tmp_path):
     shutil.copytree(
         _directory(finished), copy, ignore=shutil.ignore_patterns("runs", "*.html", "*.png")
     )
-    small = tmp_path / "small"
-    settings = dataclasses.replace(
-        finished, output_dir=str(copy), report_only=True, condensed_dir=str(small)
-    )
+    settings = dataclasses.replace(finished, output_dir=str(copy), report_only=True)
     reproduce.main(settings)
     assert (copy / "report.html").read_text() == (_directory(finished) / "report.html").read_text()
-    assert (small / "report.md").exists()
+
+
+def test_a_condensed_copy_has_a_report_too(finished, tmp_path, monkeypatch):
+    reported = []
+    monkeypatch.setattr(reproduce, "_report", reported.append)
+    small = tmp_path / "small"
+    settings = dataclasses.replace(finished, report_only=True, condensed_dir=str(small))
+    reproduce.main(settings)
+    assert reported == [_directory(finished), small]
+    assert (small / "digits_classifier" / "decomposition" / "results.json").exists()
     assert not list(small.rglob("runs"))
 
 

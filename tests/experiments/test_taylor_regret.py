@@ -45,7 +45,7 @@ def finished(make_settings, look_less_often, tmp_path_factory):
     whole = make_settings(
         tmp_path_factory.mktemp("regret"),
         parts=("network", "layers"),
-        horizons=3,
+        horizons=2,
         keep_trajectories=True,
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from keras_taylor.derivatives import expansion
@@ -44,10 +45,19 @@ def _prepared(build):
     return model, x, weights, lambda: (run(), None)
 
 
+def _inner(one, other):
+    return sum(np.vdot(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _random_like(tensors, seed):
+    generator = np.random.default_rng(seed)
+    return [tf.cast(generator.normal(size=tuple(t.shape)), t.dtype) for t in tensors]
+
+
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_all_methods_agree(build):
     model, x, weights, forward = _prepared(build)
-    tangents = checking._random_like(weights, 1)
+    tangents = _random_like(weights, 1)
     alone = [[t if i == j else None for j, t in enumerate(tangents)] for i in range(len(tangents))]
     found = {
         method: expansion.expand(method, model, forward, [tangents, *alone], weights, x)[1]
@@ -66,14 +76,14 @@ def test_all_methods_agree(build):
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_products_are_adjoint(build):
     model, x, weights, forward = _prepared(build)
-    tangents = checking._random_like(weights, 1)
+    tangents = _random_like(weights, 1)
     outputs, ((tangent,),), _ = expansion.expand(
         "layerwise", model, forward, [tangents], weights, x
     )
     _, pull, _ = expansion.pullback(forward, weights)
-    upstream = checking._random_like(outputs, 2)
+    upstream = _random_like(outputs, 2)
     np.testing.assert_allclose(
-        np.vdot(upstream[0], tangent), checking._inner(pull(upstream), tangents), rtol=1e-4
+        np.vdot(upstream[0], tangent), _inner(pull(upstream), tangents), rtol=1e-4
     )
 
 

@@ -77,7 +77,7 @@ def reference(make_training):
 # Each optimizer in a graph, each mode with optimizers that keep different state; all with -m slow.
 PAIRS = [
     *((name, {}) for name in OPTIMIZERS),
-    *((name, {"jit_compile": True}) for name in ("sgd", "rmsprop", "adam")),
+    *((name, {"jit_compile": True}) for name in ("rmsprop", "adam")),
     *((name, {"run_eagerly": True}) for name in ("momentum", "adagrad")),
     ("adamw", {"steps_per_execution": 4}),
 ]

@@ -59,6 +59,8 @@ CASES = {
 LAYERS = ("layer:first", "layer:middle", "layer:last")
 UNITS = ("unit:late/1", "unit:last/2")
 WEIGHTED = ("softmax, weighted", "squared error, many outputs, weighted")
+# What they have, others have too.
+RARE = ("softmax", "squared error, many outputs", "Huber")
 
 
 @pytest.mark.usefixtures("float64")
@@ -66,7 +68,12 @@ WEIGHTED = ("softmax, weighted", "squared error, many outputs, weighted")
     ("case", "layer", "unit"),
     # Each case has a layer and a unit, and each of these occurs with several kinds of features.
     [
-        (case, LAYERS[number % len(LAYERS)], UNITS[number % len(UNITS)])
+        pytest.param(
+            case,
+            LAYERS[number % len(LAYERS)],
+            UNITS[number % len(UNITS)],
+            marks=pytest.mark.slow if case in RARE else (),
+        )
         for number, case in enumerate((*CASES, *WEIGHTED))
     ],
 )
@@ -111,7 +118,10 @@ def _on_places(loss, final):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("loss", "final"), [("mse", "pooled"), ("huber", "places")])
+@pytest.mark.parametrize(
+    ("loss", "final"),
+    [("mse", "pooled"), pytest.param("huber", "places", marks=pytest.mark.slow)],
+)
 def test_objective_of_layers_on_places_is_that_of_passes(loss, final, tmp_path):
     model = _on_places(loss, final)
     generator = np.random.default_rng(0)

@@ -119,6 +119,7 @@ def test_short_solves_do_without(recorded):
     assert solver.objective.preconditioner is not None
 
 
+@pytest.mark.slow
 def test_more_passes_are_never_worse(recorded):
     """Also around the pass that makes it, which has to leave one to use it in."""
     solver, values = Solver(Rounds(*recorded), "network"), []

@@ -73,6 +73,8 @@ def _without_sharing(monkeypatch):
 
 def test_all_units_are_solved_for_together(recorded):
     trajectory, model = recorded
+    if not isinstance(model.loss, keras.losses.MeanSquaredError):
+        pytest.skip("one loss is enough here")
     units = [f"unit:conv/{unit}" for unit in range(3)]
     table = kt.decompose(trajectory, model, units, rounds=[3, ROUNDS], tolerance=0.05, verbose=0)
     assert [(row["part"], row["rounds"]) for row in table.rows] == [

@@ -276,7 +276,7 @@ def test_parts_that_stand_still_need_a_radius(tmp_path):
         _solve(trajectory, model)
 
 
-@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
+@pytest.mark.parametrize("loss", ["mse", pytest.param("cross-entropy", marks=pytest.mark.slow)])
 def test_several_radii(tmp_path, float64, loss):
     is_squared = loss == "mse"
     batches = _linear_data(None if is_squared else 3)

@@ -90,6 +90,7 @@ def test_control_flow_in_a_layer(kind):
     _assert_fit_logs_the_reference(plain, x, y)
 
 
+@pytest.mark.slow
 def test_recurrent_layers_inside_of_others():
     x, y = _data((2, 3, 4), 1)
     plain = _model(
