@@ -16,19 +16,22 @@ HOW_DECIDED = {
     "network, every layer and every unit, at every N from 10 on that was read. Holds if it is at "
     "most 1 everywhere; else undecided, since regret is less. Second: regret as it was solved for, "
     "of each part and N. One of these holds if the interval of regret (certified; of a sample of "
-    "rounds, at 95 %) is at or below the guarantee and is contrary if it is above; together as a "
-    "claim is.",
+    "rounds, at 95 %) is at or below the guarantee. The guarantee is for a rate tuned to N and the "
+    "part. So one is contrary only for plain SGD, and only above what its constant rate η "
+    "guarantees, R²/2η + η Σ ‖g‖²/2; for others the guarantee is a yardstick. Together as a claim "
+    "is.",
     "C1b": "The slope of log cumulative regret on log N, from N = 10 to the end, with R fixed at "
     "the distance that the whole run travelled; beside it, the slope with R growing along with N. "
     "Its 95 % interval is from a bootstrap (over blocks of rounds, or, of a sample of rounds, from "
     "the errors of the estimates), widened by the intervals of regret. Holds if it is at or below "
-    "0.5, or if regret is at or below zero at the end, since that grows no faster than anything; "
-    "does not hold if it is above 0.5; undecided where the sign of regret is open at some N. "
+    "0.5, or if regret is at or below zero at the end, since that grows no faster than anything. "
+    "Does not hold if it is above 0.5 over at least two decades of N, with regret above zero at "
+    "each N. Else undecided, since a slope above 0.5 over a short window contradicts nothing. "
     "From round 1, and from the middle of the run on, where that was recorded.",
     "C2": "The difference of an optimizer's loss and the best optimizer's, split into the "
     "difference of the optima and that of the regrets. This split is an identity, for one seed, "
-    "which cannot fail. Holds if the certified intervals decide which of the two differences is "
-    "larger; undecided if they overlap.",
+    "which cannot fail. Holds if the certified intervals (of a sample of rounds, those at 95 %) "
+    "decide which of the two differences is larger; undecided if they overlap.",
     "C3": "Spearman's correlation of depth and the autocorrelation of the gradient, averaged over "
     "half of a line between two digits. Holds for rectifiers if it is below zero with its 95 % "
     "interval and p is at most 0.05. Linear and tanh networks are the controls.",

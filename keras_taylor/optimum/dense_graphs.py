@@ -127,4 +127,5 @@ def _product(chunk):
     if weight is None or of_round is None:
         return of_round if weight is None else weight
     more_axes = [1] * (len(weight.shape) - 1)
-    return weight * tf.reshape(tf.cast(of_round, weight.dtype), [-1, *more_axes])
+    # The rounds' weights are float64, and features are held against passes at that precision.
+    return tf.cast(weight, of_round.dtype) * tf.reshape(of_round, [-1, *more_axes])

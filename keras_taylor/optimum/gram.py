@@ -6,8 +6,9 @@ times the move of the weights: `loss + b m + c m^2 / 2`. With m_1 that of the fi
     F(v) = mean(loss + b m_1 + c m_1^2 / 2) + <v - v_1, mean((b + c m_1) h)>
            + (v - v_1)' mean(c h h') (v - v_1) / 2.
 
-So a number, a vector and a matrix of one unit's size say all of F, for any radius, and those of
-more rounds are sums of those of fewer: there is no further pass over the rounds.
+So a vector and a matrix of one unit's size say where the minimum is, for any radius, and those of
+more rounds are sums of those of fewer: there is no further pass over the rounds. The certificate is
+evaluated from h, m, b and c, since the sums cancel where inputs have a large mean.
 """
 
 import copy
@@ -82,13 +83,19 @@ class UnitExpansions:
         return cls(**merged)
 
     def sums(self, unit, first, begin, end):
-        """Returns the number, vector and matrix of a unit, summed over rounds from begin to end."""
+        """Returns the vector and matrix of a unit, summed over rounds from begin to end."""
         rows, of = self._examples(begin, end), slice(begin, end)
         inputs, m, b, c = self._moved(unit, first, rows)
         weights = np.repeat(self._weights[of], self._batch_size)
-        number = self._weights[of] @ self._losses[of] + weights @ ((b + c * m / 2) * m)
         weighted = inputs.T * (weights * c)
-        return np.array(number), inputs.T @ (weights * (b + c * m)), weighted @ inputs
+        return inputs.T @ (weights * (b + c * m)), weighted @ inputs
+
+    def value_and_gradient(self, unit, point, rounds):
+        """Returns the summed Taylor loss of the first rounds at a point, and its gradient."""
+        inputs, m, b, c = self._moved(unit, point, self._examples(0, rounds))
+        weights = np.repeat(self._weights[:rounds], self._batch_size)
+        value = self._weights[:rounds] @ self._losses[:rounds] + weights @ ((b + c * m / 2) * m)
+        return float(value), inputs.T @ (weights * (b + c * m))
 
     def losses(self, unit, point, rounds):
         """Returns the Taylor loss of each of the first rounds at a point, `(rounds,)`."""
@@ -138,7 +145,7 @@ class GramObjective(SmoothObjective):
 
     def _minimum(self, passes, center, radius, tolerance):
         """Returns the interval over one ball, by the eigenvectors of the matrix."""
-        _, vector, matrix = self._sums
+        vector, matrix = self._sums
         move, _ = subspace.trust_region(matrix, vector, radius)
         point = ball.inside(center + move, center, radius)
         try:
@@ -151,13 +158,13 @@ class GramObjective(SmoothObjective):
         return ball.minimize(passes, center, [radius], tolerance, True, point)[0]
 
     def value_and_gradient(self, point):
-        number, vector, matrix = self._sums
-        move = point - self._first
-        product = matrix @ move
-        return float(number + (vector + product / 2) @ move), vector + product
+        # From the examples: the terms of the sums cancel where inputs have a large mean.
+        kept = self._rounds.kept(self.horizon)
+        value, gradient = self._fit.value_and_gradient(self.part.unit, point, kept)
+        return value / self.horizon, gradient / self.horizon
 
     def curvature_product(self, point, vector):
-        return self._sums[2] @ vector
+        return self._sums[1] @ vector
 
     def losses(self, point, check=False):
         if check:
@@ -166,10 +173,10 @@ class GramObjective(SmoothObjective):
 
     @functools.cached_property
     def _sums(self):
-        """The number, vector and matrix of F."""
+        """The vector and matrix of F."""
         end = self._rounds.kept(self.horizon)
         begin = max((kept for kept in self._summed if kept <= end), default=0)
-        sums = self._summed.get(begin, (0.0, 0.0, 0.0))
+        sums = self._summed.get(begin, (0.0, 0.0))
         if begin < end:
             more = self._fit.sums(self.part.unit, self._first, begin, end)
             sums = tuple(one + other for one, other in zip(sums, more, strict=True))

@@ -117,3 +117,23 @@ def test_outputs_that_are_not_apart_have_no_gram_matrix_of_their_own(tmp_path):
     assert gram_objective(rounds, Part(rounds.scopes, "unit:out/1")) is None
     # Where the curvature of all outputs together is kept, there is one.
     assert gram_objective(rounds, Part(rounds.scopes, "unit:narrow/1")) is not None
+
+
+def test_bounds_hold_where_inputs_have_a_large_mean(tmp_path):
+    """Against the same sums in extended precision; sums of products of inputs cancel."""
+    generator = np.random.default_rng(0)
+    x = (1000 + generator.normal(size=(10, 16, 8))).astype("float32")
+    y = generator.normal(size=(10, 16, 1)).astype("float32")
+    zeros = {"kernel_initializer": "zeros", "name": "a"}
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, **zeros)], name="net")
+    model.compile(keras.optimizers.SGD(1e-12), loss="mse")
+    path = tmp_path / "run"
+    trajectory = kt.record(model, list(zip(x, y, strict=True)), path, steps=10, verbose=0)
+    options = {"radius": 5.0, "tolerance": 1e-8, "verbose": 0}
+    found = kt.taylor_optimum(trajectory, model, "unit:net/a/0", max_passes=80, **options)
+    wide = np.longdouble
+    kernel, bias = (np.asarray(array, wide) for array in found.comparator)
+    errors = x.reshape(-1, 8).astype(wide) @ kernel + bias - y.reshape(-1, 1).astype(wide)
+    value = (errors**2).mean()
+    assert found.value >= value
+    assert float(found.value - value) <= 1e-9 * float(value)
