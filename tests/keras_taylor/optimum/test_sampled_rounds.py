@@ -8,6 +8,7 @@ import pytest
 
 import keras_taylor as kt
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 STEPS, BATCH = 120, 12
 LOSSES = {
     "squared": keras.losses.MeanSquaredError,
