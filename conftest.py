@@ -28,6 +28,12 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _keras_dtype_is_left_as_it_was():
+    yield
+    assert (keras.config.floatx(), keras.config.dtype_policy().name) == ("float32", "float32")
+
+
 # How models train, as Keras has it.
 TRAINING = {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
 

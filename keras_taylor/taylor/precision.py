@@ -6,6 +6,7 @@ whatever the model's dtype.
 """
 
 import contextlib
+import threading
 import weakref
 
 import keras
@@ -101,9 +102,18 @@ def _names_dtype(key, value, config):
     )
 
 
+# Keras' dtype is one for all threads: two that set it at once would restore each other's.
+_setting_dtype = threading.RLock()
+
+
 @contextlib.contextmanager
 def floatx(dtype):
-    """Context in which Keras makes layers and losses of a dtype."""
+    """Context in which Keras makes layers and losses of a dtype, in one thread at a time."""
+    with _setting_dtype:
+        yield from _with_dtype(dtype)
+
+
+def _with_dtype(dtype):
     before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)

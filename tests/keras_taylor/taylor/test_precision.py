@@ -1,5 +1,7 @@
 """Tests of models and losses in float64."""
 
+import threading
+
 import cases
 import keras
 import numpy as np
@@ -99,3 +101,27 @@ def test_a_subclass_with_its_own_call_has_no_copy_of_the_graph():
 
     inputs = keras.Input((3,))
     assert widened(Doubled(inputs, layers.Dense(2)(inputs))) is None
+
+
+def test_threads_that_set_the_dtype_leave_it_as_it_was():
+    entered, may_end = threading.Event(), threading.Event()
+
+    def hold():
+        with precision.floatx("float64"):
+            entered.set()
+            may_end.wait()
+
+    def set_again():
+        with precision.floatx("float16"):
+            pass
+
+    first, second = threading.Thread(target=hold), threading.Thread(target=set_again)
+    first.start()
+    entered.wait()
+    second.start()
+    second.join(0.1)
+    assert second.is_alive(), "a second thread waits"
+    may_end.set()
+    first.join()
+    second.join()
+    assert keras.config.floatx() == "float32"
