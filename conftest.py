@@ -4,8 +4,11 @@ import functools
 import gc
 import os
 
-# Set before TensorFlow is imported, which reads it then.
+# Set before TensorFlow and NumPy are imported, which read them then. Matrices are small here, and
+# the threads of one worker are in the way of the other.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import keras
 import numpy as np

@@ -7,10 +7,11 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_taylor.optimum.groups import groups, solve_group
 from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
-from keras_taylor.optimum.solve import Solver, groups, solve_group
+from keras_taylor.optimum.solver import Solver
 from keras_taylor.optimum.tolerance import checked_tolerance
 from keras_taylor.weights.arguments import check_passes, is_whole, listed_radii
 from keras_taylor.weights.parts import part_names

@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.expansion import gradients
-from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
+from keras_taylor.derivatives.forward_mode import hooked
 from keras_taylor.optimum.dense_graphs import DenseGraphs
 from keras_taylor.optimum.output_curvature import by_output
 from keras_taylor.taylor.batch import expand, output_loss_at
@@ -30,21 +29,8 @@ def collect(rounds, key):
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
         key: The key of the layer.
     """
-    layer = _dense_layer(rounds, key)
-    return None if layer is None else _collect(rounds, layer)
-
-
-def _dense_layer(rounds, key):
-    """Returns the dense layer of that key, or `None`."""
-    keys = rounds.scopes.keys_of(rounds.wide_model.trainable_variables)
-    found = [
-        layer
-        for layer in leaf_layers(rounds.wide_model)
-        if key in (keys.get(id(variable)) for variable in layer.trainable_variables)
-    ]
-    if len(found) != 1 or type(found[0]) is not layers.Dense or not affine.is_affine(found[0]):
-        return None
-    return found[0]
+    layer = rounds.affine_layer(key, wide=True)
+    return _collect(rounds, layer) if type(layer) is layers.Dense else None
 
 
 def _collect(rounds, layer):

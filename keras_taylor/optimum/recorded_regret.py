@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_taylor.optimum.loop import over_rounds
 from keras_taylor.optimum.streamed import added, zeros
 from keras_taylor.taylor.batch import value_and_gradient
 
@@ -54,7 +55,7 @@ class RecordedLinearRegret:
     def _summed(self, first, begin, end):
         scopes = self._rounds.scopes
 
-        def add(sums, round):
+        def add(sums, _, round):
             weight, tensors = round
             batch = self._rounds.batch(tensors, self._compiled, wide=True)
             still = [ops.zeros_like(weight) for weight in batch.weights]
@@ -68,4 +69,4 @@ class RecordedLinearRegret:
 
         blank = tf.zeros(scopes.unit_count, "float64")
         start = (blank, blank, *zeros(first))
-        return self._rounds.dataset.take(end).skip(begin).reduce(start, add)
+        return over_rounds(self._rounds.dataset, end, start, add, begin)

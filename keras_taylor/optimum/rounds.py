@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from keras_taylor.derivatives import affine
+from keras_taylor.derivatives.forward_mode import leaf_layers
 from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.endings import ends_in_logits
 from keras_taylor.taylor.outputs import compiled_loss
@@ -219,6 +221,22 @@ class Rounds:
         wrapped = (lambda loss: WideLoss(function(loss))) if is_wide else function
         with floatx(WIDE) if is_wide else contextlib.nullcontext():
             return self.loss.replaced(wrapped, self.first_batch.y, self._first_outputs).compiled
+
+    def affine_layer(self, key, wide=False):
+        """Returns the layer of a key if it is dense or convolutional, or `None`.
+
+        Args:
+            key: The key of the layer.
+            wide: Whether that of the model in float64.
+        """
+        model = self.wide_model if wide else self.model
+        keys = self.scopes.keys_of(model.trainable_variables)
+        found = [
+            layer
+            for layer in leaf_layers(model)
+            if key in (keys.get(id(variable)) for variable in layer.trainable_variables)
+        ]
+        return found[0] if len(found) == 1 and affine.is_affine(found[0]) else None
 
     def remember(self, layer, kind, make):
         """Returns `make()`, made once for the latest layer: what is large and asked for in a row.

@@ -10,7 +10,6 @@ and curvature products by differentiating the sum over units. The units' solves 
 each with its own point, radius and certificate, and wait for each other's passes.
 """
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -18,10 +17,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_taylor.derivatives import affine
-from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
-from keras_taylor.optimum import ball
-from keras_taylor.optimum.objective import SmoothObjective
-from keras_taylor.optimum.passes import Passes
+from keras_taylor.derivatives.forward_mode import hooked
+from keras_taylor.optimum.loop import over_rounds
+from keras_taylor.optimum.questions import CURVATURE, LOSSES, VALUE, AskingObjective
 from keras_taylor.optimum.rendezvous import Rendezvous
 from keras_taylor.optimum.streamed import added, zeros
 from keras_taylor.taylor.batch import expand, output_loss_at
@@ -30,7 +28,6 @@ from keras_taylor.weights.parts import Part
 
 # The outputs' derivatives in the pre-activation of a batch up to this size are kept for a round.
 KEPT_BYTES = 2**30
-VALUE, CURVATURE, LOSSES = "value", "curvature", "losses"
 
 
 def shared_units(rounds, key):
@@ -45,24 +42,13 @@ def shared_units(rounds, key):
         key: The key of the layer.
     """
     batch = rounds.first_batch
-    layer = _affine_layer(rounds.model, rounds.scopes, key)
+    layer = rounds.affine_layer(key)
     if layer is None or rounds.loss.is_kinked or not is_example_wise(batch):
         return None
     still, flat, _, records = _recorded(batch, layer)
     sizes = [np.prod(record[2].shape) * flat.shape[1] for record in records]
     is_large = 8 * sum(sizes) > KEPT_BYTES or flat.shape[1] > FEW_OUTPUTS
     return None if is_large or still.penalty is not None else SharedUnits(rounds, key)
-
-
-def _affine_layer(model, scopes, key):
-    """Returns the layer of a key if it is dense or convolutional, or `None`."""
-    keys = scopes.keys_of(model.trainable_variables)
-    found = [
-        layer
-        for layer in leaf_layers(model)
-        if key in (keys.get(id(variable)) for variable in layer.trainable_variables)
-    ]
-    return found[0] if len(found) == 1 and affine.is_affine(found[0]) else None
 
 
 def _recorded(batch, layer):
@@ -74,34 +60,6 @@ def _recorded(batch, layer):
             still = expand(batch)
         flat = ops.concatenate([by_example(point) for point in still.points], axis=1)
     return still, flat, tape, records
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """What a unit's solve asks of a pass.
-
-    Args:
-        kind: `VALUE` (F and its gradient), `CURVATURE` (a product) or `LOSSES` (of each round).
-        wide: Whether in float64.
-        horizon: N.
-        check: Whether of the check sample.
-        unit: The number of the unit in its layer.
-        point: The unit's weights.
-        vector: What the curvature is multiplied by.
-    """
-
-    kind: str
-    wide: bool
-    horizon: int
-    check: bool
-    unit: int
-    point: np.ndarray
-    vector: np.ndarray | None = None
-
-    @property
-    def of_pass(self):
-        """What questions that one pass answers have in common."""
-        return self.kind, self.wide, self.horizon, self.check
 
 
 class SharedUnits:
@@ -128,8 +86,8 @@ class SharedUnits:
         self._meeting = Rendezvous(self._answers)
 
     def objective(self, name):
-        """Returns the `SharedUnitObjective` of a unit, for a solve within `run`."""
-        return SharedUnitObjective(self._rounds, Part(self._rounds.scopes, name), self._meeting.ask)
+        """Returns the `AskingObjective` of a unit, for a solve within `run`."""
+        return AskingObjective(self._rounds, Part(self._rounds.scopes, name), self._meeting.ask)
 
     def run(self, solves, on_end=lambda: None):
         """Returns the results of functions without arguments that solve for units."""
@@ -175,7 +133,7 @@ class SharedUnits:
         return np.concatenate(rows).astype("float64")
 
     def _summed_value(self, wide, points, most):
-        def add(sums, round):
+        def add(sums, _, round):
             weight, tensors = round
             value_of, dtype = self._unit_losses(tensors, wide)
             moved = [ops.cast(point, dtype) for point in points]
@@ -186,10 +144,10 @@ class SharedUnits:
             return added(sums, [weight * ops.cast(one, "float64") for one in found])
 
         start = (tf.zeros(len(self._part.units), "float64"), *zeros(points))
-        return self._rounds.dataset.take(most).reduce(start, add)
+        return over_rounds(self._rounds.dataset, most, start, add)
 
     def _summed_curvature(self, wide, points, vectors, most):
-        def add(sums, round):
+        def add(sums, _, round):
             weight, tensors = round
             value_of, dtype = self._unit_losses(tensors, wide)
             moved = [ops.cast(point, dtype) for point in points]
@@ -203,24 +161,24 @@ class SharedUnits:
             found = outer.gradient(along, moved, unconnected_gradients="zero")
             return added(sums, [weight * ops.cast(one, "float64") for one in found])
 
-        return self._rounds.dataset.take(most).reduce(zeros(points), add)
+        return over_rounds(self._rounds.dataset, most, zeros(points), add)
 
     def _losses_by_round(self, check, points, most):
-        def put(losses, numbered):
-            number, (_, tensors) = numbered
+        def put(losses, number, round):
+            _, tensors = round
             value_of, dtype = self._unit_losses(tensors, wide=True)
             found = value_of([ops.cast(point, dtype) for point in points])
             found = ops.cast(found, "float64")[None]
-            return tf.tensor_scatter_nd_update(losses, [[number]], found)
+            return (tf.tensor_scatter_nd_update(losses[0], [[number]], found),)
 
         dataset = self._rounds.check_dataset if check else self._rounds.dataset
         start = tf.zeros((most, len(self._part.units)), "float64")
-        return dataset.take(most).enumerate().reduce(start, put)
+        return over_rounds(dataset, most, [start], put)[0]
 
     def _unit_losses(self, tensors, wide):
         """Returns a function from the layer's tensors to each unit's Taylor loss, and its dtype."""
         batch = self._rounds.batch(tensors, self._compiled[wide], wide)
-        layer = _affine_layer(batch.model, self._rounds.scopes, self._part.layer)
+        layer = self._rounds.affine_layer(self._part.layer, wide)
         still, flat, tape, records = _recorded(batch, layer)
         places = self._part.weights
         weights = [batch.weights[place] for place in places]
@@ -273,46 +231,3 @@ def _losses_of_units(batch, still, tangents):
         return output_loss_at(batch, still, [p + t for p, t in zip(points, shaped, strict=True)])
 
     return tf.vectorized_map(loss_of, tangents)
-
-
-class SharedUnitObjective(SmoothObjective):
-    """F of one unit and its derivatives, by asking for passes; made by `SharedUnits.objective`.
-
-    Args:
-        rounds: The `keras_taylor.optimum.rounds.Rounds`.
-        part: The unit's `keras_taylor.weights.parts.Part`.
-        ask: Function from a `Question` to its answer.
-    """
-
-    def __init__(self, rounds, part, ask):
-        self.part, self.horizon = part, len(rounds)
-        self._rounds, self._ask, self._is_precise = rounds, ask, False
-
-    def over_first(self, horizon):
-        return self._changed(horizon=horizon)
-
-    def sharpened(self):
-        if self._is_precise or self._rounds.wide_model is self._rounds.model:
-            return None
-        return self._changed(_is_precise=True)
-
-    def minimize(self, budget, center, radii, tolerance, warm_start):
-        passes, is_quadratic = Passes(self, budget), self._rounds.loss.is_quadratic
-        return ball.minimize(passes, center, radii, tolerance, is_quadratic, warm_start)
-
-    def value_and_gradient(self, point):
-        return self._ask(Question(VALUE, True, *self._place(), point))
-
-    def curvature_product(self, point, vector):
-        return self._ask(Question(CURVATURE, self._is_precise, *self._place(), point, vector))
-
-    def losses(self, point, check=False):
-        return self._ask(Question(LOSSES, True, *self._place(check), point))
-
-    def _place(self, check=False):
-        return self.horizon, check, self.part.unit
-
-    def _changed(self, **attributes):
-        other = SharedUnitObjective(self._rounds, self.part, self._ask)
-        vars(other).update(vars(self) | attributes)
-        return other

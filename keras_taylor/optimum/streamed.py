@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_taylor.optimum import ball, preconditioner
+from keras_taylor.optimum.loop import over_rounds
 from keras_taylor.optimum.objective import SmoothObjective
 from keras_taylor.optimum.passes import Passes
 from keras_taylor.taylor.batch import expand, loss_at, value_and_gradient
@@ -114,18 +115,18 @@ class StreamedObjective(SmoothObjective):
         return self._rounds.batch(tensors, self._compiled[wide], wide)
 
     def _summed_value(self, v, most):
-        def add(sums, round):
+        def add(sums, _, round):
             weight, tensors = round
             batch = self._batch(tensors, wide=True)
             value, gradient = value_and_gradient(batch, self._direction(batch, v))
             return added(sums, self._weigh(weight, [value, *gradient]))
 
         start = (tf.constant(0.0, "float64"), *zeros(v))
-        value, *gradient = self._rounds.dataset.take(most).reduce(start, add)
+        value, *gradient = over_rounds(self._rounds.dataset, most, start, add)
         return value, gradient
 
     def _summed_curvature(self, wide, v, p, most):
-        def add(sums, round):
+        def add(sums, _, round):
             weight, tensors = round
             batch = self._batch(tensors, wide)
             vector = [ops.cast(a, w.dtype) for a, w in zip(p, batch.weights, strict=True)]
@@ -133,36 +134,33 @@ class StreamedObjective(SmoothObjective):
             product = curvature_product(batch, direction, self.part.cut(vector))
             return added(sums, self._weigh(weight, product))
 
-        return self._rounds.dataset.take(most).reduce(zeros(v), add)
+        return over_rounds(self._rounds.dataset, most, zeros(v), add)
 
     def _summed_factors(self, most):
-        def add(sums, numbered):
-            number, (weight, tensors) = numbered
+        def add(sums, number, round):
+            weight, tensors = round
             sample = curvature_sample(self._batch(tensors, wide=False), number)
             found = _known(preconditioner.products(self.part, sample))
             return added(sums, self._weigh(weight, found))
 
         blank = preconditioner.products(self.part, list(map(tf.zeros, self.part.scopes.shapes)))
-        start = tuple(_known(blank))
-        sums = iter(self._rounds.dataset.take(most).enumerate().reduce(start, add))
+        sums = iter(over_rounds(self._rounds.dataset, most, _known(blank), add))
         return [[None if one is None else next(sums) for one in three] for three in blank]
 
     def _losses_by_round(self, check, v, most):
-        def put(losses, numbered):
-            number, (_, tensors) = numbered
+        def put(losses, number, round):
+            _, tensors = round
             batch = self._batch(tensors, wide=True)
             expanded = expand(batch, [self._direction(batch, v)])
             value = ops.cast(loss_at(batch, expanded, 0), "float64")
-            return tf.tensor_scatter_nd_update(losses, [[number]], [value])
+            return (tf.tensor_scatter_nd_update(losses[0], [[number]], [value]),)
 
         dataset = self._rounds.check_dataset if check else self._rounds.dataset
-        numbered = dataset.take(most).enumerate()
-        return numbered.reduce(tf.zeros(most, "float64"), put)
+        return over_rounds(dataset, most, [tf.zeros(most, "float64")], put)[0]
 
 
 def zeros(tensors):
     """Returns float64 sums of nothing, one for each tensor."""
-    # A tuple, since tf.data would stack a list into one tensor.
     return tuple(tf.zeros(tensor.shape, "float64") for tensor in tensors)
 
 

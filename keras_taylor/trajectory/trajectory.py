@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 
 import keras
@@ -174,6 +175,10 @@ class Trajectory:
 
         Each is a flat tuple of tensors, which `unpack` takes.
         """
+        return self._dataset
+
+    @functools.cached_property
+    def _dataset(self):
         return storage.read(self.path, self.run, self._shards, self._numbers, self.layout)
 
     def unpack(self, tensors):

@@ -6,7 +6,7 @@ import functools
 import pytest
 import tensorflow as tf
 
-from keras_taylor.optimum import decomposition, solve
+from keras_taylor.optimum import decomposition, solve, solver
 from keras_taylor.optimum.streamed import StreamedObjective
 
 
@@ -16,7 +16,7 @@ def traced_once():
 
     Each solve starts without a preconditioner, as one with an objective of its own does.
     """
-    made, objective_of = {}, solve.objective_of
+    made, objective_of = {}, solver.objective_of
 
     def objective(rounds, part):
         key = rounds, part.name
@@ -31,7 +31,7 @@ def traced_once():
         rounds_of = functools.cache(solve.rounds_of)
         patch.setattr(solve, "rounds_of", rounds_of)
         patch.setattr(decomposition, "rounds_of", rounds_of)
-        patch.setattr(solve, "objective_of", objective)
+        patch.setattr(solver, "objective_of", objective)
         yield
 
 
@@ -39,8 +39,7 @@ def traced_once():
 def graphs_as_traced():
     """Within a module, graphs run as they were traced.
 
-    Each pass over the rounds has TensorFlow optimise its graph anew, which takes most of a pass
-    over a few rounds and matters to none of the values here.
+    Optimising a graph takes longer than the few passes that it is made for here.
     """
     for is_off in (True, False):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_off})

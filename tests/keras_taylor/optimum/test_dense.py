@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense, dense_features, dense_graphs, solve
+from keras_taylor.optimum import dense, dense_features, dense_graphs, solver
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
@@ -171,7 +171,7 @@ def test_same_optimum_and_certificate_in_single_precision(tmp_path, monkeypatch)
         name: kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
         for name in ("layer:first", "unit:first/0")
     }
-    monkeypatch.setattr(solve, "dense_objective", lambda rounds, part: None)
+    monkeypatch.setattr(solver, "dense_objective", lambda rounds, part: None)
     for name, found in fast.items():
         slow = kt.taylor_optimum(trajectory, model, name, tolerance=1e-4, verbose=0)
         assert found.value == pytest.approx(slow.value, rel=2e-4)
@@ -203,7 +203,7 @@ def test_features_that_disagree_with_the_model_are_not_used(tmp_path, monkeypatc
     trajectory = _recorded(tmp_path, model)
     rounds = Rounds(trajectory, model)
     monkeypatch.setattr(dense_graphs.DenseGraphs, "_sum", lambda self, v, chunk: 2.0 * v[0, 0])
-    assert isinstance(solve.Solver(rounds, "layer:first").objective, StreamedObjective)
+    assert isinstance(solver.Solver(rounds, "layer:first").objective, StreamedObjective)
 
 
 def test_batches_of_different_sizes_go_through_the_model(tmp_path):

@@ -8,7 +8,7 @@ from scipy import optimize
 import keras_taylor as kt
 from keras_taylor.optimum import kinked
 from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.solver import Solver
 
 pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH, FEATURES = 3, 6, 3

@@ -7,7 +7,7 @@ import pytest
 import keras_taylor as kt
 from keras_taylor.optimum import passes, preconditioner
 from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.solver import Solver
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 

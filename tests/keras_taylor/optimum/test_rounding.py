@@ -7,7 +7,7 @@ import pytest
 import keras_taylor as kt
 from keras_taylor.optimum.ball import Interval
 from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.solver import Solver
 
 ROUNDS, BATCH, FEATURES = 10, 16, 11
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import shared_units, solve
+from keras_taylor.optimum import groups, shared_units
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 
@@ -68,7 +68,7 @@ def test_objectives_are_those_of_passes_through_the_model(recorded):
 
 
 def _without_sharing(monkeypatch):
-    monkeypatch.setattr(solve, "shared_units", lambda rounds, key: None)
+    monkeypatch.setattr(groups, "shared_units", lambda rounds, key: None)
 
 
 @pytest.mark.parametrize("recorded", ["mse"], indirect=True)

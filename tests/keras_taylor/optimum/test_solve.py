@@ -11,7 +11,7 @@ from sklearn import linear_model
 
 import keras_taylor as kt
 from keras_taylor.optimum import solve, streamed, subspace
-from keras_taylor.optimum.solve import Solver
+from keras_taylor.optimum.solver import Solver
 
 pytestmark = pytest.mark.usefixtures("traced_once", "graphs_as_traced")
 ROUNDS, BATCH, FEATURES = 6, 16, 4
