@@ -74,7 +74,7 @@ def write(directory, runs, configuration, plan):
     rows = (row for run in runs for row in exploration_summary.long_rows(run))
     results.write_csv(directory / "exploration.csv", exploration_summary.COLUMNS, rows)
     for name, draw in exploration_report.figures(runs, summary).items():
-        drawing.write_png(draw(), directory / f"{name}.png")
+        drawing.write_images(draw(), directory, name)
     title = f"Exploration: {configuration['task']}"
     formatting.print_table(title, *exploration_report.means_table(summary))
     formatting.print_table(

@@ -96,7 +96,7 @@ def write(directory, grid, again, configuration):
     )
     event_logs.write_comparison(directory, by_name)
     for name, draw in comparison_report.figures(grid, again).items():
-        drawing.write_png(draw(), directory / f"{name}.png")
+        drawing.write_images(draw(), directory, name)
     title = f"Tuned optimizers: {configuration['task']}"
     formatting.print_table(title, *comparison_report.best_table(summary))
     report.write(

@@ -79,7 +79,7 @@ def write(directory, cases, configuration, steps):
     rows = (row for case in cases for row in rate_summary.rows(case))
     results.write_csv(directory / "advice.csv", rate_summary.COLUMNS, rows)
     for name, draw in rate_report.figures(cases).items():
-        drawing.write_png(draw(), directory / f"{name}.png")
+        drawing.write_images(draw(), directory, name)
     title = f"Advice on the learning rate: {configuration['task']}"
     formatting.print_table(title, *rate_report.advice_table(summary))
     formatting.print_table("Final loss over the best of the grid", *rate_report.loss_table(summary))

@@ -72,7 +72,7 @@ def write(directory, runs, configuration):
     rows = (row for run in runs for row in shattering_summary.long_rows(run))
     results.write_csv(directory / "shattering.csv", shattering_summary.COLUMNS, rows)
     for name, draw in shattering_report.figures(runs).items():
-        drawing.write_png(draw(), directory / f"{name}.png")
+        drawing.write_images(draw(), directory, name)
     title = "Half-width of the autocorrelation, share of the line"
     formatting.print_table(title, *shattering_report.width_table(summary))
     report.write(

@@ -95,7 +95,8 @@ def _write(directory, runs, plan, configuration):
     formatting.print_table(_title(configuration), *regret_tables.decomposition_table(summaries))
     rich.print("High regret: tune the step. High optimum: explore.\n")
     formatting.print_table("Do the steps fit?", *regret_tables.network_step_table(summaries))
-    rich.print("Step ratio about 1 to 2: they do. Far above: too short. Below 1: too long.")
+    rich.print("Step ratio about 1 to 2: they do. Far above: too short. Below 1: too long.\n")
+    formatting.print_table("What to do", *regret_tables.advice_table(summaries))
     report.write(
         directory / "report.html",
         _title(configuration),
@@ -129,7 +130,7 @@ def _write_pictures(directory, runs, summaries, tracked_rounds):
         "layers": regret_figures.layers_figure(runs, regret_report.layers_of(runs)),
     }
     for name, figure in pictures.items():
-        drawing.write_png(figure, directory / f"{name}.png")
+        drawing.write_images(figure, directory, name)
 
 
 def _lead(plan, seed):

@@ -40,23 +40,27 @@ DARK = {
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)), (0, (3, 1, 1, 1)))
 PANEL_INCHES = (4.8, 3.4)
 DOTS_PER_INCH = 150
+TICK_SIZE, LEGEND_SIZE, LABEL_SIZE, TITLE_SIZE = 11, 10.5, 12, 13
 
 
-def write_png(drawing, path):
-    """Writes a figure as PNG, completely or not at all."""
-    with results.replacing(path, "wb") as file:
+def write_images(drawing, directory, name):
+    """Writes a figure as PNG and as SVG, each completely or not at all."""
+    with results.replacing(directory / f"{name}.png", "wb") as file:
         drawing.savefig(file, format="png", dpi=DOTS_PER_INCH)
+    results.write_text(directory / f"{name}.svg", svg(drawing))
 
 
-def data_uris(drawing):
-    """Returns a figure as data URIs of two SVG images, on white and on dark.
-
-    Equal figures give equal URIs.
-    """
+def svg(drawing):
+    """Returns a figure as the text of an SVG image; equal figures give equal texts."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras_taylor"}):
         drawing.savefig(buffer, format="svg", metadata={"Date": None})
-    light = buffer.getvalue().decode("utf-8")
+    return buffer.getvalue().decode("utf-8")
+
+
+def data_uris(drawing):
+    """Returns a figure as data URIs of two SVG images, on white and on dark."""
+    light = svg(drawing)
     dark = re.sub("#[0-9a-f]{6}", lambda found: DARK.get(found[0], found[0]), light)
     return tuple(
         "data:image/svg+xml;base64," + base64.b64encode(text.encode("utf-8")).decode("ascii")
@@ -114,13 +118,13 @@ def finished(drawing):
         axes.set_facecolor(PAPER)
         for axis in (axes.xaxis, axes.yaxis):
             _label_logarithmic(axis)
-        axes.tick_params(which="both", colors=INK)
+        axes.tick_params(which="both", colors=INK, labelsize=TICK_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[:].set_color(FAINT)
         axes.grid(color=FAINT, alpha=0.35, lw=0.6)
         for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            text.set_color(INK)
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+            text.set(color=INK, fontsize=TITLE_SIZE if text is axes.title else LABEL_SIZE)
+        axes.legend(frameon=False, labelcolor=INK, fontsize=LEGEND_SIZE)
     return drawing
 
 

@@ -43,6 +43,7 @@ HOW_TO_READ = {
 def sections(runs, summaries, tracked_rounds):
     """Returns the sections of the report, the most important first."""
     return [
+        *_advice(summaries),
         report.Section(
             "Loss = Taylor optimum + regret",
             _notes(summaries),
@@ -84,6 +85,14 @@ def sections(runs, summaries, tracked_rounds):
         ),
         report.Section("Runs", table=report.Table(*regret_tables.run_table(summaries))),
     ]
+
+
+def _advice(summaries):
+    header, rows = regret_tables.advice_table(summaries)
+    if not rows:
+        return []
+    table, notes = report.Table(header, rows, 2), regret_tables.layer_advice(summaries)
+    return [report.Section("What the runs say about their learning rates", notes, table=table)]
 
 
 def layers_of(runs):

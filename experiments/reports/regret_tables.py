@@ -8,6 +8,8 @@ def name(item):
     return item["optimizer"] + (" (diverged)" if item["diverged"] else "")
 
 
+# Verdicts of `keras_taylor.diagnose` that are about one layer.
+OF_LAYERS = ("lags", "still", "diverged")
 SPLIT_HEADER = (
     "average loss",
     "Taylor optimum",
@@ -59,6 +61,31 @@ def _split_cells(item, part):
         cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
         cells.number(row["average_linear_regret"], 3),
         cells.rate(item["decomposition"]["rates"].get(part)),
+    )
+
+
+def advice_table(summaries):
+    """Returns header and rows (of strings): what `keras_taylor.diagnose` says of each network."""
+    header = ("optimizer", "advice", "learning rate", "suggested rate")
+    return header, [
+        (
+            name(item),
+            item["diagnosis"][0]["advice"],
+            cells.number(item["learning_rate"], 3),
+            cells.number(item["diagnosis"][0]["suggested_rate"], 2),
+        )
+        for item in summaries
+        if item["diagnosis"]
+    ]
+
+
+def layer_advice(summaries):
+    """Returns a sentence for each layer whose steps are not like those of its network."""
+    return tuple(
+        f"{name(item)}, {row['part'].replace(':', ' ')}: {row['advice']}."
+        for item in summaries
+        for row in item["diagnosis"][1:]
+        if row["verdict"] in OF_LAYERS
     )
 
 

@@ -22,12 +22,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure on white and on dark, and its numbers as CSV; and what it shows, in words."""
+    """A figure on white and on dark, and its numbers as CSV; and what it shows, in words.
+
+    One that `is_wide` has a row of its own.
+    """
 
     description: str
     light: str
     dark: str
     data: str
+    is_wide: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,8 @@ def _text(value):
 def picture(description, draw):
     """Returns the `Picture` of a figure that `draw()` draws."""
     figure = draw()
-    return Picture(description, *drawing.data_uris(figure), plot_data.csv_uri(figure))
+    is_wide = figure.get_figwidth() > drawing.PANEL_INCHES[0]
+    return Picture(description, *drawing.data_uris(figure), plot_data.csv_uri(figure), is_wide)
 
 
 def write(path, title, lead, sections):

@@ -117,7 +117,7 @@ def write(directory, by_task, shattering, configuration):
     report.write(directory / "report.html", title, lead, sections)
     results.write_text(directory / "report.md", markdown(title, lead, sections))
     for name, draw in _pictures(by_task, shattering).items():
-        drawing.write_png(draw(), directory / f"{name}.png")
+        drawing.write_images(draw(), directory, name)
     rows = [(f"{claim}: {says}", *rest) for claim, says, *rest in claims.table(evidence)[1]]
     formatting.print_table("Claims", ("claim", "verdict", "evidence"), rows)
 

@@ -93,6 +93,7 @@ def train(
         "diverged": recorder.diverged,
         "parameters": model.count_params(),
         "means": means.means(),
+        "diagnosis": kt.diagnose(tracker).rows,
         "decomposition": split,
         **recorder.series(),
     }

@@ -91,6 +91,7 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
         "diverged": diverged,
         "parameters": 3,
         "means": {"loss": 1.0, "taylor_loss_initial": 1.5},
+        "diagnosis": [_advice("network", "raise"), _advice("layer:a", "lags")],
         "decomposition": {} if diverged else _split(power),
         "progress": {
             "round": numbers,
@@ -108,6 +109,12 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
         "units": {"a": _series(units, power, [0.25, 0.25]), "b": _series(units, power, [-1.0])},
         "environment": {"python": "3"},
     }
+
+
+def _advice(part, verdict):
+    """Returns a row of a diagnosis, whose advice is its verdict about four times."""
+    advice = f"{verdict} about 4 times"
+    return {"part": part, "verdict": verdict, "advice": advice, "suggested_rate": 0.04}
 
 
 def _split(power):

@@ -46,7 +46,7 @@ class WithoutSections:
 
 def _draw_one_report_only(patch):
     """Leaves out the experiments' own pages and pictures, which their own tests look at."""
-    patch.setattr(drawing, "write_png", lambda figure, path: None)
+    patch.setattr(drawing, "write_images", lambda *figure: None)
     patch.setattr(taylor_regret, "_write_pictures", lambda *results: None)
     for experiment, module in (
         (optimizer_comparison, comparison_report),
@@ -152,7 +152,9 @@ def test_report_comes_again_without_training(finished, tmp_path):
     """From the results alone: no runs, no trajectories."""
     copy = tmp_path / "copy"
     shutil.copytree(
-        _directory(finished), copy, ignore=shutil.ignore_patterns("runs", "*.html", "*.png")
+        _directory(finished),
+        copy,
+        ignore=shutil.ignore_patterns("runs", "*.html", "*.png", "*.svg"),
     )
     settings = dataclasses.replace(finished, output_dir=str(copy), report_only=True)
     reproduce.main(settings)
@@ -198,17 +200,20 @@ CHROMIUM = next(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_report_opens_in_a_browser_without_an_error(finished):
+@pytest.mark.parametrize("width", [1300, 400])
+def test_report_opens_in_a_browser_without_an_error(finished, width):
     page = _directory(finished) / "report.html"
     checked = pathlib.Path(_directory(finished), "checked.html")
     # Sorts the first table by its third column, and says what came out in the page's title.
     script = """<script>addEventListener('load', () => {
       const table = document.querySelector('table');
-      table.querySelectorAll('th')[2].click();
+      table.querySelectorAll('th button')[2].click();
       const cells = [...table.tBodies[0].rows].map(row => row.cells[2].textContent);
       const images = [...document.images].filter(i => getComputedStyle(i).display !== 'none');
       const broken = images.filter(i => !i.complete || !i.naturalWidth).length;
-      document.body.dataset.checked = JSON.stringify({cells, images: images.length, broken});
+      const overflow = document.documentElement.scrollWidth - innerWidth;
+      const found = {cells, images: images.length, broken, overflow, width: innerWidth};
+      document.body.dataset.checked = JSON.stringify(found);
     });</script></body>"""
     checked.write_text(page.read_text().replace("</body>", script))
     finished_process = subprocess.run(
@@ -218,6 +223,7 @@ def test_report_opens_in_a_browser_without_an_error(finished):
             "--no-sandbox",
             "--disable-gpu",
             "--virtual-time-budget=4000",
+            f"--window-size={width},900",
             "--enable-logging=stderr",
             "--dump-dom",
             checked.as_uri(),
@@ -234,3 +240,5 @@ def test_report_opens_in_a_browser_without_an_error(finished):
     assert found["cells"] == sorted(found["cells"])
     assert found["images"] > 5
     assert found["broken"] == 0
+    assert found["width"] == width
+    assert found["overflow"] <= 0

@@ -15,10 +15,11 @@ def _drawn():
     return drawing.finished(drawn)
 
 
-def test_png(tmp_path):
-    drawing.write_png(_drawn(), tmp_path / "x.png")
+def test_images_are_written_as_png_and_as_svg(tmp_path):
+    drawing.write_images(_drawn(), tmp_path, "x")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "x.svg").read_text(encoding="utf-8") == drawing.svg(_drawn())
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def _svg(uri):

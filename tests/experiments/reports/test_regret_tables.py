@@ -29,6 +29,19 @@ def test_decomposition_table_has_a_row_for_each_optimizer(summaries):
     assert rows[1] == ("adam (diverged)", "1.001", *[cells.MISSING] * 4)
 
 
+def test_advice_is_that_of_the_network_and_of_layers_unlike_it(summaries):
+    header, rows = regret_tables.advice_table(summaries)
+    assert header == ("optimizer", "advice", "learning rate", "suggested rate")
+    assert rows[0] == ("sgd", "raise about 4 times", "0.01", "0.04")
+    assert regret_tables.layer_advice(summaries)[0] == "sgd, layer a: lags about 4 times."
+
+
+def test_runs_without_a_diagnosis_have_no_advice(summaries):
+    earlier = [item | {"diagnosis": []} for item in summaries]
+    assert regret_tables.advice_table(earlier)[1] == []
+    assert regret_tables.layer_advice(earlier) == ()
+
+
 def test_step_tables_have_network_and_layers(summaries):
     header, rows = regret_tables.step_table(summaries)
     assert all(len(row) == len(header) for row in rows)

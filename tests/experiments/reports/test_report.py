@@ -60,7 +60,8 @@ def test_refers_to_nothing_outside(page):
 def test_sections_are_in_order(page):
     headings = parsed(page).headings
     split = "Loss = Taylor optimum + regret"
-    assert headings[:4] == ["Title", split, "Do the steps fit?", "How to read it"]
+    advice = "What the runs say about their learning rates"
+    assert headings[:5] == ["Title", advice, split, "Do the steps fit?", "How to read it"]
     assert headings[-2:] == ["Configuration", "Versions and machine"]
 
 
