@@ -1,6 +1,7 @@
 """End-to-end tests of the reproduction and its report."""
 
 import dataclasses
+import html
 import json
 import pathlib
 import shutil
@@ -213,9 +214,11 @@ def test_report_opens_in_a_browser_without_an_error(finished, width):
       const broken = images.filter(i => !i.complete || !i.naturalWidth).length;
       const overflow = document.documentElement.scrollWidth - innerWidth;
       const found = {cells, images: images.length, broken, overflow, width: innerWidth};
-      document.body.dataset.checked = JSON.stringify(found);
+      parent.document.body.dataset.checked = JSON.stringify(found);
     });</script></body>"""
-    checked.write_text(page.read_text().replace("</body>", script))
+    inner = html.escape(page.read_text().replace("</body>", script))
+    # In a frame, since windows have a least width.
+    checked.write_text(f'<body><iframe style="border:0;width:{width}px" srcdoc="{inner}"></iframe>')
     finished_process = subprocess.run(
         [
             CHROMIUM,
@@ -223,7 +226,7 @@ def test_report_opens_in_a_browser_without_an_error(finished, width):
             "--no-sandbox",
             "--disable-gpu",
             "--virtual-time-budget=4000",
-            f"--window-size={width},900",
+            "--window-size=1400,900",
             "--enable-logging=stderr",
             "--dump-dom",
             checked.as_uri(),
