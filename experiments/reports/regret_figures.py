@@ -114,16 +114,24 @@ def _draw_growth(axes, runs, part):
         horizons = np.array([row["rounds"] for row in rows], float)
         values = {
             key: _positive([row[key] * row["rounds"] for row in rows])
-            for key in ("average_regret_lower", "average_regret_upper", "average_linear_regret")
+            for key in ("average_regret_lower", "average_regret_upper")
         }
         lower, upper = values["average_regret_lower"], values["average_regret_upper"]
         drawing.line(axes, index, _label(run), horizons, lower, lower, upper)
         axes.lines[-1].set_marker("o")
-        linear = values["average_linear_regret"]
-        axes.plot(horizons, linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
-        plot_data.add(axes, f"{_label(run)}, linear regret", horizons, linear)
+        _draw_linear_regret(axes, run, part, horizons)
     axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
     _finish_logarithmic(axes)
+
+
+def _draw_linear_regret(axes, run, part, horizons):
+    """Draws linear regret as it was read in training, from the first of the horizons on."""
+    series = run["network"] if part == "network" else run["layers"][part.partition(":")[2]]
+    steps = np.array(run["progress"]["steps"])
+    is_shown = steps >= min(horizons, default=0)
+    linear = _positive(series["linear_regret"])[is_shown]
+    axes.plot(steps[is_shown], linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
+    plot_data.add(axes, f"{_label(run)}, linear regret", steps[is_shown], linear)
 
 
 def _title(part):

@@ -59,9 +59,17 @@ def _split_cells(item, part):
         cells.number(row["average_loss"], 3),
         cells.interval(row["optimum_lower"], row["optimum_upper"]),
         cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
-        cells.number(row["average_linear_regret"], 3),
+        cells.number(_average_linear_regret(item, part), 3),
         cells.rate(item["decomposition"]["rates"].get(part)),
     )
+
+
+def _average_linear_regret(item, part):
+    """Returns that of network and layers as it was read in training, which all rounds are in."""
+    kind, _, key = part.partition(":")
+    if kind == "unit":
+        return item["decomposition"]["parts"][part]["average_linear_regret"]
+    return (item["layers"][key] if kind == "layer" else item["network"])["average_linear_regret"]
 
 
 def advice_table(summaries):

@@ -55,7 +55,8 @@ class Decomposition:
     - `optimum_lower_error`, `optimum_upper_error`: the standard errors in that, 0 without a sample;
     - `average_regret_lower`, `average_regret_upper`: `average_loss` less the ends of that interval,
       upper end first;
-    - `average_linear_regret`: an upper bound of average regret from gradients alone;
+    - `average_linear_regret`: an upper bound of average regret from gradients alone; NaN where
+      rounds are a sample, of which a tracker's `linear_regret` has the sum over all;
     - `average_guarantee`: `R sqrt(sum of ||g^n||^2) / N`, what a step tuned to N guarantees; NaN
       where the examples of a round are a sample;
     - `passes`: the passes over the N rounds that the solve took;

@@ -1,7 +1,8 @@
 """Linear regret and its guarantee over recorded rounds, where no tracker summed them in training.
 
-Over a sample of rounds they are estimates from the fit sample. That of linear regret is on average
-at least the true one, since the norm of a sum that is right on average is on average too large.
+Over a sample of rounds the guarantee is an estimate from the fit sample. Linear regret has none: it
+has the norm of a sum over all rounds, and that of a few hundred of many thousand gradients, times
+the rounds that each stands for, is mostly the error of sampling.
 """
 
 import math
@@ -37,7 +38,12 @@ class RecordedLinearRegret:
             self._sums[end] = products, squares, gradients
 
     def average(self, part, radius, horizon):
-        """Returns the linear regret of a part within a radius, divided by the number of rounds."""
+        """Returns the linear regret of a part within a radius, divided by the number of rounds.
+
+        NaN where rounds are a sample: a `RegretTracker` sums over all.
+        """
+        if self._rounds.is_sampled:
+            return math.nan
         products, _, gradients = self._sums[horizon]
         bound = radius * np.linalg.norm(part.vector(gradients))
         return float((products[list(part.units)].sum() + bound) / horizon)

@@ -73,6 +73,8 @@ def test_sampled_and_certified_answers_agree_within_their_errors(tables):
     for place, row in (item for table in sampled for item in _by_part(table).items()):
         truth = whole[place]
         assert row["average_loss"] == pytest.approx(truth["average_loss"], rel=1e-6)
+        assert math.isnan(row["average_linear_regret"])
+        assert truth["average_linear_regret"] > 0
         assert row["radius"] == pytest.approx(truth["radius"], rel=1e-5)
         room = 5 * max(row["optimum_lower_error"], row["optimum_upper_error"])
         assert row["optimum_lower"] - room <= truth["optimum_upper"]
