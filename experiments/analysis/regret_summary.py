@@ -43,7 +43,6 @@ def summarize(run, tracked_rounds):
         "skipped_steps": progress["skipped_steps"][-1],
         "average_loss": progress["average_loss"][-1],
         "means": run["means"],
-        # Runs of earlier versions have none.
         "diagnosis": run.get("diagnosis", []),
         "decomposition": whole_run(run),
         "average_taylor_loss": {

@@ -83,7 +83,8 @@ def advice_table(summaries):
             cells.number(item["diagnosis"][0]["suggested_rate"], 2),
         )
         for item in summaries
-        if item["diagnosis"]
+        # Results of earlier versions have none.
+        if item.get("diagnosis")
     ]
 
 
@@ -92,7 +93,7 @@ def layer_advice(summaries):
     return tuple(
         f"{name(item)}, {row['part'].replace(':', ' ')}: {row['advice']}."
         for item in summaries
-        for row in item["diagnosis"][1:]
+        for row in item.get("diagnosis", [])[1:]
         if row["verdict"] in OF_LAYERS
     )
 

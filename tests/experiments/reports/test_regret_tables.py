@@ -37,7 +37,7 @@ def test_advice_is_that_of_the_network_and_of_layers_unlike_it(summaries):
 
 
 def test_runs_without_a_diagnosis_have_no_advice(summaries):
-    earlier = [item | {"diagnosis": []} for item in summaries]
+    earlier = [{key: item[key] for key in item if key != "diagnosis"} for item in summaries]
     assert regret_tables.advice_table(earlier)[1] == []
     assert regret_tables.layer_advice(earlier) == ()
 
