@@ -52,7 +52,10 @@ def on_page_content(content, page, config, files):
         formula = converter.convert(html.unescape(match[2]), display=display)
         return f'<div class="formula">{formula}</div>' if display == "block" else formula
 
-    return FORMULA.sub(convert, content)
+    content = FORMULA.sub(convert, content)
+    if "arithmatex" in content:
+        raise PluginError(f"{page.file.src_uri} has a formula that was not converted")
+    return content
 
 
 def _path(page, link):

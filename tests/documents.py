@@ -2,9 +2,18 @@ r"""Runs the examples of a page in Markdown and holds what they print against wh
 
 A block that begins with ```python is run, in the order of the page and in one namespace; a plain
 block right behind it shows what it prints. Blocks with other words behind the fence are not run.
+
+    python tests/documents.py README.md docs/index.md
+
+writes what the blocks of these pages print now where they show it.
 """
 
+import contextlib
+import io
+import pathlib
 import re
+import sys
+import tempfile
 
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n^```\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"(?<![\w.])([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\w)")
@@ -21,13 +30,24 @@ def blocks(text):
     ]
 
 
-def run(path, read_output):
-    """Runs the blocks of a page; `read_output()` returns what was printed since the last call."""
+def outputs(path, read_output):
+    """Runs the blocks of a page and yields `(shown, printed, line)` for each.
+
+    Args:
+        path: The page.
+        read_output: Function that returns what was printed since its last call.
+    """
     namespace = {"__name__": "__main__"}
     for code, shown, line in blocks(path.read_text(encoding="utf-8")):
         # Empty lines before the code give errors the line numbers of the page.
         exec(compile("\n" * (line - 1) + code, str(path), "exec"), namespace)
-        check(shown, read_output(), f"{path.name}, the block at line {line}")
+        yield shown, read_output(), line
+
+
+def run(path, read_output):
+    """Runs the blocks of a page and holds what they print against what the page shows."""
+    for shown, printed, line in outputs(path, read_output):
+        check(shown, printed, f"{path.name}, the block at line {line}")
 
 
 def check(shown, printed, where="the block"):
@@ -52,16 +72,35 @@ def _alike(expected, found):
 
 def written(path, read_output):
     """Returns the text of a page with the outputs that its blocks print now."""
-    namespace, outputs = {"__name__": "__main__"}, []
-    text = path.read_text(encoding="utf-8")
-    for code, _, line in blocks(text):
-        exec(compile("\n" * (line - 1) + code, str(path), "exec"), namespace)
-        outputs.append(read_output())
-    outputs = iter(outputs)
+    printed = iter([printed for _, printed, _ in outputs(path, read_output)])
 
     def renew(match):
-        output = next(outputs)
-        shown = f"\n```\n{output.rstrip()}\n```\n" if match[2] is not None else ""
+        output = next(printed).rstrip()
+        shown = "" if match[2] is None else f"\n```\n{output}\n```\n"
         return f"```python\n{match[1]}```\n{shown}"
 
-    return BLOCK.sub(renew, text)
+    return BLOCK.sub(renew, path.read_text(encoding="utf-8"))
+
+
+def main(paths):
+    """Writes pages with the outputs of now."""
+    for path in (pathlib.Path(path).resolve() for path in paths):
+        stdout = io.StringIO()
+
+        def read_output(stdout=stdout):
+            text = stdout.getvalue()
+            stdout.seek(0)
+            stdout.truncate()
+            return text
+
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            contextlib.chdir(directory),
+            contextlib.redirect_stdout(stdout),
+        ):
+            text = written(path, read_output)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,6 +10,7 @@ import keras_taylor as kt
 from experiments.analysis import claims, rate_summary
 from experiments.reports import rate_report, regret_tables, reproduction_report
 from experiments.runs import results
+from keras_taylor.diagnosis import rules
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -96,3 +97,13 @@ def test_claims_and_the_short_window_are_those_of_the_results():
     window = results.read_json(RESULTS / "short_window" / "mnist_autoencoder" / "results.json")
     expected = _rows(*regret_tables.decomposition_table(window["summaries"]))
     assert expected in _text("docs/reading.md"), expected
+
+
+def test_rules_of_the_advice_are_those_of_the_code():
+    said = [(r.verdict, _sentence(r.of_network or r.of_layer), r.reason) for r in rules.RULES]
+    expected = _rows(("verdict", "advice", "why"), said)
+    assert expected in _text("docs/four_runs.md"), expected
+
+
+def _sentence(text):
+    return text.format(times="…", rounds="…")
