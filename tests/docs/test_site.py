@@ -20,7 +20,8 @@ WIDTHS = (1300, 400)
 TELL = """<script>addEventListener('load', () => setTimeout(() => parent.postMessage({
   page: location.pathname.split('/').pop(), width: document.documentElement.clientWidth,
   needed: document.documentElement.scrollWidth,
-  broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.src)}, '*'), 500))</script>"""
+  broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.src)
+}, '*'), 500))</script>"""
 HEAR = """<title>-</title><script>const heard = []; addEventListener('message', e => {
   if (e.data.page) heard.push(e.data); document.title = JSON.stringify(heard)})</script>"""
 
