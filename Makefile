@@ -6,6 +6,7 @@ EXTRAS ?= cpu,experiments,test
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+DOCS_STAMP := $(STAMP)-with-docs
 DEMO := out/demo
 
 # The least versions that setup.py allows: an environment of its own, made by uv with Python 3.11.
@@ -14,7 +15,7 @@ LOWEST_UV := $(LOWEST)/uv/bin/uv
 LOWEST_RUN := $(LOWEST)/env/bin/python
 LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test test-trust test-lowest lint format clean
+.PHONY: demo test test-trust test-lowest docs docs-serve lint format clean
 
 demo: $(STAMP)
 	$(RUN) -m experiments.taylor_regret --output_dir=$(DEMO) --data_dir=out/data
@@ -34,6 +35,14 @@ test-lowest: $(LOWEST_STAMP)
 	$(LOWEST_RUN) -m ruff check .
 	$(LOWEST_RUN) -m ruff format --check .
 
+# The guide, in out/site; a link that leads nowhere fails. Its examples are run by the tests.
+# NO_MKDOCS_2_WARNING silences an advertisement of Material for MkDocs.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+
+docs-serve: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
+
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -46,6 +55,10 @@ $(STAMP): setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(RUN) -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(LOWEST_STAMP): setup.py pyproject.toml

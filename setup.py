@@ -24,6 +24,12 @@ EXPERIMENTS = [
     "tensorflow-datasets>=4.9.6",
     "tqdm>=4.66",
 ]
+DOCS = [
+    "latex2mathml>=3.78",
+    "mkdocs>=1.6.1",
+    "mkdocs-material>=9.6",
+    "mkdocstrings[python]>=1.0",
+]
 TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.13"]
 
 
@@ -49,6 +55,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20"],
         "experiments": EXPERIMENTS,
         "cluster": ["ray>=2.40"],
+        "docs": DOCS,
         "test": TEST,
     },
     classifiers=[

@@ -73,7 +73,9 @@ class Pieces:
         ]
         if self._small:
             flat = [
-                tensors[index] if len(self._shapes[index]) == 1 else ops.reshape(tensors[index], -1)
+                tensors[index]
+                if len(self._shapes[index]) == 1
+                else ops.reshape(tensors[index], (-1,))
                 for index in self._small
             ]
             matrices.append(ops.reshape(_joined(flat, axis=0), (1, -1)))
