@@ -8,10 +8,10 @@ CLAIMS = {
     "C4": "Adaptive optimizers explore more activation configurations and reach better solutions.",
 }
 HOW_DECIDED = {
-    "A claim": "Holds if all of its evidence says so. Does not hold if so many pieces of evidence "
-    "are contrary that chance gives as many with a probability of at most 5 %, where each piece is "
-    "contrary by chance with a probability of 2.5 %. This takes one contrary piece of one or two, "
-    "two of up to 14, three of up to 33. Otherwise the claim is undecided.",
+    "A claim": "Holds if all of its evidence says so. Does not hold if at least half of the pieces "
+    "of evidence are contrary: each is so by chance with a probability of 2.5 %, so half of them "
+    "with one of at most 5 %, whatever rounds or runs they share (Markov's inequality). Otherwise "
+    "the claim is undecided.",
     "C1a": "First: linear regret, an upper bound of regret, over the guarantee, live, for the "
     "network, every layer and every unit, at every N from 10 on that was read. Holds if it is at "
     "most 1 everywhere; else undecided, since regret is less. Second: regret as it was solved for, "

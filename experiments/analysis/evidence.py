@@ -6,8 +6,6 @@ results that it comes from.
 
 import dataclasses
 
-from scipy import stats
-
 from experiments.analysis import estimates
 
 CONTROL = "control"
@@ -40,12 +38,13 @@ def together(verdicts):
     """Returns the verdict on a claim that follows from several, without those of controls.
 
     The claim holds if all verdicts say so. It does not hold if chance gives as many contrary ones
-    with a probability of at most 5 %, where each is contrary by chance with a probability of 2.5 %.
-    Otherwise it is undecided.
+    with a probability of at most 5 %, where each is contrary by chance with a probability of 2.5 %:
+    if at least half of them are contrary. That is Markov's inequality, which holds whatever the
+    pieces share, such as the rounds of one run. Otherwise it is undecided.
     """
     verdicts = [verdict for verdict in verdicts if verdict != CONTROL]
     contrary = verdicts.count(estimates.FAILS)
-    if contrary and stats.binom.sf(contrary - 1, len(verdicts), ERROR) <= LEVEL:
+    if contrary and ERROR * len(verdicts) <= LEVEL * contrary:
         return estimates.FAILS
     return estimates.HOLDS if set(verdicts) == {estimates.HOLDS} else estimates.UNDECIDED
 
