@@ -11,8 +11,8 @@ from keras_taylor import backend
 from keras_taylor.derivatives.method import method_of
 from keras_taylor.models import comparators
 from keras_taylor.models.observation import may_share
-from keras_taylor.taylor.batch import Batch, loss_at
-from keras_taylor.taylor.outputs import compiled_loss
+from keras_taylor.taylor.batch import Batch
+from keras_taylor.taylor.training_loss import loss_owner, training_loss
 from keras_taylor.tracking.linear_regret import average
 from keras_taylor.weights.scopes import Scopes
 
@@ -148,17 +148,16 @@ class ComparatorTracking:
         self._rounds.assign_add(1)
         return found
 
-    def add(self, batch, expanded, loss):
+    def add(self, batch, values, loss):
         """Adds the Taylor losses of a round to sums and metrics.
 
         Args:
             batch: The round's `keras_taylor.taylor.batch.Batch`.
-            expanded: The model, expanded along `directions`.
+            values: The Taylor losses along `directions`.
             loss: The training loss of the round.
         """
         examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        numbers = range(len(self._comparators))
-        values = [ops.cast(loss_at(batch, expanded, number), loss.dtype) for number in numbers]
+        values = [ops.cast(value, loss.dtype) for value in values]
         rows = [ops.stack([value, ops.ones_like(value)]) for value in values]
         rows = ops.where(ops.isfinite(ops.stack(values))[:, None], ops.stack(rows), 0.0)
         self._sums.assign_add(ops.cast(rows, "float64"))
@@ -176,7 +175,8 @@ def training_batch(model, x, y, sample_weight):
     method = method_of(model, x, training=True, in_variables=True)
     weights = [variable.value for variable in model.trainable_variables]
     state = None
-    if not may_share(model, method):
+    # A loss of one's own may read weights and state, which the update changes.
+    if loss_owner(model) is not None or not may_share(model, method):
         seal = functools.partial(backend.sealed, jit_compile=model.jit_compile)
         weights = seal(backend.snapshot(model.trainable_variables))
         state = seal(backend.snapshot(model.non_trainable_variables))
@@ -186,7 +186,7 @@ def training_batch(model, x, y, sample_weight):
         x=x,
         y=y,
         sample_weight=sample_weight,
-        compiled=compiled_loss(model),
+        compiled=training_loss(model),
         training=True,
         method=method,
         scopes=Scopes(model.trainable_variables),

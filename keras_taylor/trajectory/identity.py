@@ -12,6 +12,8 @@ import warnings
 import keras
 
 from keras_taylor.taylor import convexity
+from keras_taylor.taylor.own_losses import OwnLoss
+from keras_taylor.taylor.training_loss import loss_owner
 
 IGNORED = {
     "batch_shape",
@@ -57,17 +59,21 @@ def model_identity(model):
 def loss_identity(model, loss=None):
     """Returns a loss of a model: functions, options, reductions and weights of its outputs.
 
+    And the name of the `compute_loss` that it trains by, if that is its own.
+
     Args:
         model: A compiled model.
         loss: A Keras loss in place of the one that it was compiled with.
     """
     names = getattr(model, "output_names", None) or []
     weights = _loss_weights(model) if loss is None else None
+    owner = loss_owner(model) if loss is None else None
     loss = model.loss if loss is None else loss
-    return {
+    found = {
         "loss": _by_output(loss, names, _loss),
         "weights": _by_output(weights, names, lambda weight: weight),
     }
+    return found if owner is None else found | {"compute_loss": OwnLoss(owner, None).name}
 
 
 def optimizer_identity(optimizer):
