@@ -27,6 +27,9 @@ class TaylorModel(Watched, keras.Model):
     the steps of the epoch, weighted by the batch size as Keras weights the loss, so that they add
     up to it. Penalties (regularisation) are part of the loss and are expanded too.
 
+    Under `tf.distribute` (make the model in the strategy's scope), each replica expands its share
+    of the batch, and the sums are those of the whole.
+
     Training is that of the plain model, to the bit, and so are `evaluate` and `predict`; where sums
     of sums in a graph make plain training differ from run to run in the last bit, it does so too.
     The derivative is checked on the first batch, before a step is taken. The model
@@ -46,10 +49,9 @@ class TaylorModel(Watched, keras.Model):
         **kwargs: `name` and `trainable`, as of `keras.Model`.
 
     Raises:
-        ValueError: if the comparator is none of these, the model has no trainable weights, or is
-            trained under a strategy with several replicas; in `fit`, if a subclass has a
-            `train_step` of its own, or a layer writes trainable weights when it is called or is not
-            differentiated right.
+        ValueError: if the comparator is none of these or the model has no trainable weights; in
+            `fit`, if a subclass has a `train_step` of its own, or a layer writes trainable weights
+            when it is called or is not differentiated right.
 
     Example:
 
@@ -137,11 +139,6 @@ class TaylorModel(Watched, keras.Model):
         return self._comparison.average(name)
 
     def make_train_function(self, force=False):
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            raise ValueError(
-                "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
-                "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
-            )
         if has_own(self, "train_step"):
             raise ValueError(
                 f"{type(self).__name__} has a train_step of its own in place of that of "
@@ -158,8 +155,11 @@ class TaylorModel(Watched, keras.Model):
 
     def _check(self, data):
         """Chooses on the first batch how the model is differentiated, before a step is traced."""
+        # Of several replicas, the first one's share of the batch.
+        local = self.distribute_strategy.experimental_local_results
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        method_of(self, keras.tree.map_structure(_tensor, x), training=True, in_variables=True)
+        x = keras.tree.map_structure(lambda value: _tensor(local(value)[0]), x)
+        method_of(self, x, training=True, in_variables=True)
 
     @property
     def metrics(self):

@@ -123,13 +123,13 @@ class ComparatorTracking:
         """Lets the comparators take the weights of the first round, if none has run yet."""
         if self._tracked != _paths(model):
             self._thaw(model)
-        if int(self._rounds) == 0:
+        if int(ops.convert_to_numpy(self._rounds)) == 0:
             for comparator in self._comparators.values():
                 comparator.begin(model.trainable_variables)
 
     def _thaw(self, model):
         """Follows a model whose layers were frozen or thawed before the first round."""
-        if int(self._rounds):
+        if int(ops.convert_to_numpy(self._rounds)):
             raise ValueError(
                 f"the trainable weights of model {model.name!r} changed after its first round: "
                 "make a new TaylorModel of it"
@@ -157,10 +157,14 @@ class ComparatorTracking:
             loss: The training loss of the round.
         """
         examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        values = [ops.cast(value, loss.dtype) for value in values]
-        rows = [ops.stack([value, ops.ones_like(value)]) for value in values]
-        rows = ops.where(ops.isfinite(ops.stack(values))[:, None], ops.stack(rows), 0.0)
+        values = ops.stack([ops.cast(value, loss.dtype) for value in values])
+        (total,) = backend.sum_over_replicas([values])
+        rows = ops.stack([total, ops.ones_like(total)], axis=1)
+        rows = ops.where(ops.isfinite(total)[:, None], rows, 0.0)
         self._sums.assign_add(ops.cast(rows, "float64"))
+        # Metrics add up replicas with the means of their shares, as Keras' loss does.
+        replicas = backend.replica_count()
+        values, loss = ops.unstack(values * replicas), loss * replicas
         for (taylor_loss, regret), value in zip(self._metrics.values(), values, strict=True):
             taylor_loss.update_state(value, examples)
             regret.update_state(loss - value, examples)

@@ -14,6 +14,7 @@ from keras import ops
 # to tell which loss belongs to which output.
 from keras.src.trainers.compile_utils import CompileLoss
 
+from keras_taylor import backend
 from keras_taylor.derivatives.forward_mode import cached_logits
 from keras_taylor.taylor import convexity, endings
 
@@ -140,7 +141,9 @@ class OutputLoss:
         if not penalties:
             return None
         dtype = keras.backend.result_type(*(penalty.dtype for penalty in penalties))
-        return sum(ops.cast(ops.sum(penalty), dtype) for penalty in penalties)
+        total = sum(ops.cast(ops.sum(penalty), dtype) for penalty in penalties)
+        # Each replica has its share, as Keras' losses have.
+        return total / backend.replica_count()
 
     def output_at(self, point, from_logits):
         """Returns a model's only output, made again from the point it is expanded at.
