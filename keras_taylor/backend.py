@@ -1,5 +1,7 @@
 """Functions that Keras does not offer: replicas, sparse gradients, graphs. TensorFlow only."""
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras.src.utils.rng_utils import get_random_seed
@@ -65,9 +67,18 @@ def observable(tensor):
     kernel with a regulariser). So this function computes such a tensor a second time, in float64,
     because TensorFlow would merge a repetition of the same operation with the original.
     """
+    return observer(tensor)()
+
+
+def observer(tensor):
+    """Returns a function that returns what `observable` does, also in a branch of a condition.
+
+    What is made again then runs only where the branch does.
+    """
     if not _is_unread(tensor, readers=0):
-        return tensor
-    return tf.cast(_made_again(tensor), tensor.dtype)
+        return lambda: tensor
+    make = _maker(tensor)
+    return lambda: tf.cast(make(), tensor.dtype)
 
 
 def sealed(tensors, jit_compile=False):
@@ -96,14 +107,21 @@ def _is_unread(tensor, readers):
     )
 
 
-def _made_again(tensor):
-    operands = [
-        _made_again(operand) if _is_unread(operand, readers=1) else tf.cast(operand, "float64")
+def _maker(tensor):
+    """Returns a function that makes a sum or product again, in float64."""
+    makers = [
+        _maker(operand)
+        if _is_unread(operand, readers=1)
+        else functools.partial(tf.cast, operand, "float64")
         for operand in tensor.op.inputs
     ]
-    if tensor.op.type == "Mul":
-        return operands[0] * operands[1]
-    return sum(operands[1:], operands[0])
+    is_product = tensor.op.type == "Mul"
+
+    def make():
+        operands = [maker() for maker in makers]
+        return operands[0] * operands[1] if is_product else sum(operands[1:], operands[0])
+
+    return make
 
 
 def learning_rate_schedule(optimizer):
