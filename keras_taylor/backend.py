@@ -88,14 +88,24 @@ def sealed(tensors, jit_compile=False):
     graph optimizer and XLA leave the rest of the graph as if it were alone.
 
     Args:
-        tensors: A list of tensors.
+        tensors: A list of tensors, sparse and ragged ones too, or `None`. There is no such copy of
+            text, and no need: no arithmetic is done on it.
         jit_compile: Whether XLA compiles the present graph; it sees through other copies.
     """
     if tf.executing_eagerly():
         return list(tensors)
-    if jit_compile:
-        return list(gen_xla_ops.xla_optimization_barrier(input=list(tensors))) if tensors else []
-    return [tf.raw_ops.Snapshot(input=tensor) for tensor in tensors]
+    flat = tf.nest.flatten(list(tensors), expand_composites=True)
+    numbers = list(filter(_is_numeric, flat))
+    if jit_compile and numbers:
+        copies = iter(gen_xla_ops.xla_optimization_barrier(input=numbers))
+    else:
+        copies = (tf.raw_ops.Snapshot(input=tensor) for tensor in numbers)
+    flat = [next(copies) if _is_numeric(tensor) else tensor for tensor in flat]
+    return tf.nest.pack_sequence_as(list(tensors), flat, expand_composites=True)
+
+
+def _is_numeric(tensor):
+    return tensor is not None and tensor.dtype != tf.string
 
 
 def _is_unread(tensor, readers):

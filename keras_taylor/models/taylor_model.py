@@ -89,17 +89,17 @@ class TaylorModel(Watched, keras.Model):
             ValueError: if the model is a subclass of `keras.Model` with its own `call` or
                 `train_step`, or has weights that are none of its layers'.
         """
-        if not isinstance(model, keras.Sequential) and not _is_functional(model):
-            raise ValueError(
-                f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
-                "the graph of layers. Write it as a functional model, or call "
-                "`keras_taylor.taylor_loss` on it"
-            )
         if has_own(model, "train_step"):
             raise ValueError(
                 f"model {model.name!r} has a train_step of its own, which a TaylorModel of its "
                 "layers would not train by: write the loss as a Keras loss or a `compute_loss`, or "
                 "expand single batches by `keras_taylor.taylor_loss` with `loss`"
+            )
+        if not isinstance(model, keras.Sequential) and not _is_functional(model):
+            raise ValueError(
+                f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
+                "the graph of layers. Write it as a functional model, or call "
+                "`keras_taylor.taylor_loss` on it"
             )
         if not model.built:
             raise ValueError(

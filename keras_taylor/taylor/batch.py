@@ -239,9 +239,10 @@ def value_and_gradient(batch, direction):
 
 def _refuse_own_step(model, loss):
     if loss is None and has_own(model, "train_step"):
+        hint = "" if model.loss is None else " (`model.loss`, if that is what it minimises)"
         raise ValueError(
             f"model {model.name!r} has a train_step of its own, so that the loss it trains on is "
-            "not known: pass `loss` (`model.loss`, if that is what it minimises)"
+            f"not known: pass `loss`{hint}"
         )
 
 

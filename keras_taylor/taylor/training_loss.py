@@ -30,12 +30,22 @@ def training_loss(model, loss=None):
     if owner is not None:
         return OwnLoss(owner, model._compile_loss)
     if model._compile_loss is None:
-        raise ValueError(
-            f"model {model.name!r} was compiled without a loss: pass `loss`. What layers give to "
-            "add_loss is counted beside a loss of the outputs, in which a model is expanded; alone "
-            "it is no function of them"
-        )
+        raise ValueError(_no_loss_message(model))
     return model._compile_loss
+
+
+def _no_loss_message(model):
+    if has_own(model, "train_step"):
+        return (
+            f"model {model.name!r} has a train_step of its own and was compiled without a loss, so "
+            "that what it minimises is not known as a function of its outputs: compile it with "
+            "that loss, if it is one of the outputs alone"
+        )
+    return (
+        f"model {model.name!r} was compiled without a loss: compile it with one, or pass `loss`. "
+        "What layers give to add_loss is counted beside a loss of the outputs, in which a model is "
+        "expanded; alone it is no function of them"
+    )
 
 
 def loss_owner(model):

@@ -128,10 +128,13 @@ def _compared(value, places=None):
     """Returns a configuration without what does not matter, with layers by their places."""
     if isinstance(value, dict):
         places = _places(value) or places or {}
+        if _is_policy(value):
+            # Its name says in which dtypes is computed.
+            return {"class_name": value["class_name"], "config": value["config"]}
         return {
             str(key): _compared(item, places)
             for key, item in value.items()
-            if set(value) == {"name"} or not _is_ignored(key, item, value)
+            if not _is_ignored(key, item, value)
         }
     if isinstance(value, (list, tuple)):
         if len(value) == 3 and isinstance(value[0], str) and value[0] in (places or {}):
@@ -139,6 +142,10 @@ def _compared(value, places=None):
         return [_compared(item, places) for item in value]
     is_plain = value is None or isinstance(value, (str, bool, int, float))
     return value if is_plain else type(value).__name__
+
+
+def _is_policy(config):
+    return str(config.get("class_name")).endswith("DTypePolicy") and "config" in config
 
 
 def _places(config):
