@@ -44,6 +44,17 @@ class OwnLoss:
     Args:
         model: The model whose method it is.
         compiled: The loss as Keras compiles it, which the method may ask for; `None` without one.
+
+    Example:
+
+    >>> class Own(keras.Model):
+    ...     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    ...         return keras.ops.mean((y - y_pred) ** 2)
+    >>> inputs = keras.Input((2,))
+    >>> model = Own(inputs, keras.layers.Dense(1)(inputs))
+    >>> loss = OwnLoss(model, compiled=None)
+    >>> loss.name, loss.is_convex, float(loss(None, np.ones(4), np.zeros(4), None))
+    ('Own.compute_loss', False, 1.0)
     """
 
     model: keras.Model

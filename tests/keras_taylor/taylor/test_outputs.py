@@ -88,12 +88,6 @@ def test_loss_trackers_of_single_outputs_are_left_alone():
         np.testing.assert_array_equal(one, other)
 
 
-def test_no_loss():
-    model = _model(None, loss=None)
-    with pytest.raises(ValueError, match="without a loss"):
-        training_loss(model)
-
-
 def test_an_output_is_made_again_from_its_point():
     model = _model("softmax", "sparse_categorical_crossentropy")
     output_loss, outputs, (point,) = _expanded(model, LABELS)
