@@ -1,5 +1,7 @@
 """Functions that Keras does not offer: replicas, sparse gradients, graphs. TensorFlow only."""
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras.src.utils.rng_utils import get_random_seed
@@ -65,9 +67,18 @@ def observable(tensor):
     kernel with a regulariser). So this function computes such a tensor a second time, in float64,
     because TensorFlow would merge a repetition of the same operation with the original.
     """
+    return observer(tensor)()
+
+
+def observer(tensor):
+    """Returns a function that returns what `observable` does, also in a branch of a condition.
+
+    What is made again then runs only where the branch does.
+    """
     if not _is_unread(tensor, readers=0):
-        return tensor
-    return tf.cast(_made_again(tensor), tensor.dtype)
+        return lambda: tensor
+    make = _maker(tensor)
+    return lambda: tf.cast(make(), tensor.dtype)
 
 
 def sealed(tensors, jit_compile=False):
@@ -77,14 +88,24 @@ def sealed(tensors, jit_compile=False):
     graph optimizer and XLA leave the rest of the graph as if it were alone.
 
     Args:
-        tensors: A list of tensors.
+        tensors: A list of tensors, sparse and ragged ones too, or `None`. There is no such copy of
+            text, and no need: no arithmetic is done on it.
         jit_compile: Whether XLA compiles the present graph; it sees through other copies.
     """
     if tf.executing_eagerly():
         return list(tensors)
-    if jit_compile:
-        return list(gen_xla_ops.xla_optimization_barrier(input=list(tensors))) if tensors else []
-    return [tf.raw_ops.Snapshot(input=tensor) for tensor in tensors]
+    flat = tf.nest.flatten(list(tensors), expand_composites=True)
+    numbers = list(filter(_is_numeric, flat))
+    if jit_compile and numbers:
+        copies = iter(gen_xla_ops.xla_optimization_barrier(input=numbers))
+    else:
+        copies = (tf.raw_ops.Snapshot(input=tensor) for tensor in numbers)
+    flat = [next(copies) if _is_numeric(tensor) else tensor for tensor in flat]
+    return tf.nest.pack_sequence_as(list(tensors), flat, expand_composites=True)
+
+
+def _is_numeric(tensor):
+    return tensor is not None and tensor.dtype != tf.string
 
 
 def _is_unread(tensor, readers):
@@ -96,14 +117,21 @@ def _is_unread(tensor, readers):
     )
 
 
-def _made_again(tensor):
-    operands = [
-        _made_again(operand) if _is_unread(operand, readers=1) else tf.cast(operand, "float64")
+def _maker(tensor):
+    """Returns a function that makes a sum or product again, in float64."""
+    makers = [
+        _maker(operand)
+        if _is_unread(operand, readers=1)
+        else functools.partial(tf.cast, operand, "float64")
         for operand in tensor.op.inputs
     ]
-    if tensor.op.type == "Mul":
-        return operands[0] * operands[1]
-    return sum(operands[1:], operands[0])
+    is_product = tensor.op.type == "Mul"
+
+    def make():
+        operands = [maker() for maker in makers]
+        return operands[0] * operands[1] if is_product else sum(operands[1:], operands[0])
+
+    return make
 
 
 def learning_rate_schedule(optimizer):

@@ -36,11 +36,17 @@ class ActivationRecorder(Cadence):
     - `distinct_configurations`: the number of different configurations that single examples had,
       over all snapshots so far.
     - `dead_units`, `always_on_units`: the shares of rectifier units that are off, or on, for all
-      examples and places; from 0 to 1. NaN for a model whose only kinks are in pooling.
+      examples and places; from 0 to 1. NaN for a model without rectifiers. `dead_unit_numbers`
+      tells which they are.
     - `switches_per_unit`: the sum of `activation_hamming` over all snapshots so far: how many
       times an average bit or winner of an average example was seen to differ.
 
     With one snapshot, the first two are NaN.
+
+    Smooth activations (GELU, SiLU, ELU and the like) have no kinks; a model of these is refused.
+    With `smooth=True`, the bit of such a unit is the sign of its pre-activation: the side on which
+    the unit is nearly linear, or nearly (GELU, SiLU) or less and less (ELU) cut off. Such a unit
+    that is never on is not dead, since it has a gradient, and is not among the dead units.
 
     Args:
         probe_x: The probe: inputs that stay the same for the whole run, arrays `(examples, ...)`
@@ -50,6 +56,8 @@ class ActivationRecorder(Cadence):
             `to_npz`; the oldest are dropped. `None` for all.
         log_dir: A directory for TensorBoard: scalars of the measures and, for each layer, a
             histogram of how often its units are on. `None` to write nothing.
+        smooth: Whether units with a smooth activation count, too, by the sign of their
+            pre-activation.
 
     Attributes:
         snapshots: The snapshots in memory, a list of `keras_taylor.exploration.Snapshot`.
@@ -75,14 +83,14 @@ class ActivationRecorder(Cadence):
     idea; the measures are a reconstruction.
     """
 
-    def __init__(self, probe_x, every="epoch", max_snapshots=None, log_dir=None):
+    def __init__(self, probe_x, every="epoch", max_snapshots=None, log_dir=None, smooth=False):
         super().__init__(every)
         if max_snapshots is not None and not (is_whole(max_snapshots) and max_snapshots > 0):
             raise ValueError(
                 f"max_snapshots must be a positive integer or None, received {max_snapshots!r}"
             )
         self._probe_x, self._max_snapshots, self._log_dir = probe_x, max_snapshots, log_dir
-        self._probe, self._writer, self._recorded = None, None, None
+        self._probe, self._writer, self._recorded, self._smooth = None, None, None, bool(smooth)
         self.snapshots, self.steps, self.measures = [], [], {name: [] for name in MEASURES}
         self._kept_steps, self._digests = [], set()
 
@@ -94,7 +102,7 @@ class ActivationRecorder(Cadence):
             )
         if self._probe is None:
             self._recorded = self.model
-            self._probe = snapshots.Probe(self.model, self._probe_x)
+            self._probe = snapshots.Probe(self.model, self._probe_x, smooth=self._smooth)
             if self._log_dir is not None:
                 self._writer = tf.summary.create_file_writer(str(self._log_dir))
             self.take()
@@ -115,6 +123,29 @@ class ActivationRecorder(Cadence):
             IndexError: if there is no snapshot yet.
         """
         return {name: values[-1] for name, values in self.measures.items()}
+
+    def dead_unit_numbers(self):
+        """Returns which rectifier units were off for the whole probe in the latest snapshot.
+
+        Returns:
+            `{layer: [number, ...]}`, the layers that have such units and these, from 0 on; a second
+            call of a layer is `"<layer>:1"`.
+
+        Raises:
+            IndexError: if there is no snapshot yet.
+
+        Example:
+
+        >>> dense = keras.layers.Dense(3, "relu", name="hidden")
+        >>> model = keras.Sequential([keras.Input((4,)), dense])
+        >>> model.compile(keras.optimizers.SGD(0.0), loss="mse")
+        >>> dense.set_weights([np.ones((4, 3)), np.array([0.0, -9.0, 0.0])])
+        >>> recorder = ActivationRecorder(np.eye(4))
+        >>> history = model.fit(np.eye(4), np.ones((4, 3)), verbose=0, callbacks=[recorder])
+        >>> recorder.dead_unit_numbers()
+        {'hidden': [1]}
+        """
+        return snapshots.dead_unit_numbers(snapshots.unit_frequency(self.snapshots[-1]))
 
     def take(self, logs=None):
         """Takes a snapshot of the present weights and adds its measures.

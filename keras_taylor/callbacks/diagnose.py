@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_taylor.callbacks.cadence import Cadence
-from keras_taylor.diagnosis.diagnosis import diagnose
+from keras_taylor.diagnosis.diagnosis import checked_tracker, diagnose
 from keras_taylor.optimizers.regret_tracker import tracker_of
 
 
@@ -27,7 +27,7 @@ class Diagnose(Cadence):
 
     Raises:
         ValueError: if `every` is neither `"epoch"` nor a positive integer; in `fit`, if the
-            optimizer has no `RegretTracker`.
+            optimizer has no `RegretTracker`, or one that passes over rounds.
 
     Example:
 
@@ -50,6 +50,7 @@ class Diagnose(Cadence):
                 f"{type(self).__name__} found no RegretTracker: compile the model with a "
                 "keras_taylor.optimizers.RegretTracker around its optimizer"
             )
+        checked_tracker(self.model)
         if self._log_dir is not None and self._writer is None:
             self._writer = tf.summary.create_file_writer(str(self._log_dir))
 

@@ -102,7 +102,8 @@ def diagnose(optimizer, recorder=None, learning_rate=None):
         A `Diagnosis`.
 
     Raises:
-        ValueError: if there is no `RegretTracker`, or it is not built.
+        ValueError: if there is no `RegretTracker`, it passes over rounds (`every` above 1), or it
+            is not built.
 
     Example:
 
@@ -117,7 +118,7 @@ def diagnose(optimizer, recorder=None, learning_rate=None):
     Source: reconstruction, from the guarantee in Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor
     Approximations, ICML 2017.
     """
-    tracker = _tracker(optimizer)
+    tracker = checked_tracker(optimizer)
     rounds = int(tracker.steps)
     peak, is_scheduled = peak_rate(tracker, rounds)
     rate = peak if learning_rate is None else float(learning_rate)
@@ -132,7 +133,12 @@ def diagnose(optimizer, recorder=None, learning_rate=None):
     return Diagnosis(rows, rate, notes)
 
 
-def _tracker(optimizer):
+def checked_tracker(optimizer):
+    """Returns the tracker of an optimizer or model; raises a ValueError where none is for advice.
+
+    Args:
+        optimizer: As of `diagnose`.
+    """
     if isinstance(optimizer, keras.Model):
         optimizer = optimizer.optimizer
     tracker = tracker_of(optimizer)
@@ -140,6 +146,12 @@ def _tracker(optimizer):
         raise ValueError(
             f"diagnose needs a RegretTracker, received {optimizer!r}: compile the model with "
             "keras_taylor.optimizers.RegretTracker around its optimizer"
+        )
+    if tracker.every > 1:
+        raise ValueError(
+            f"diagnose needs the sums over all rounds, and {tracker.name} has every="
+            f"{tracker.every}: gradients that are far apart look as if they agreed less. Make it "
+            "with every=1"
         )
     return tracker
 

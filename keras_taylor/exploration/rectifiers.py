@@ -14,9 +14,19 @@ from keras import activations, layers, ops
 
 from keras_taylor.derivatives.forward_mode import hooked
 
-RECTIFIER, POOL = "rectifier", "pool"
+RECTIFIER, POOL, SMOOTH = "rectifier", "pool", "smooth"
 # Activation functions with a kink at zero, and the level above which they are constant.
 FUNCTIONS = {activations.relu: None, activations.relu6: 6.0, activations.leaky_relu: None}
+# Smooth gates, whose outputs have the sign of their inputs.
+GATES = {
+    activations.celu,
+    activations.elu,
+    activations.gelu,
+    activations.hard_silu,
+    activations.mish,
+    activations.selu,
+    activations.silu,
+}
 POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 GLOBAL_POOLS = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
 
@@ -27,9 +37,10 @@ class Reading:
 
     Args:
         name: The layer's name, with `:1`, `:2`, ... for its second, third, ... call.
-        kind: `"rectifier"` or `"pool"`.
+        kind: `"rectifier"`, `"pool"` or `"smooth"`.
         planes: A list of boolean tensors `(examples, places..., units)`: one for each kink of a
-            rectifier, or one for each binary digit of the number of the winner.
+            rectifier, one for each binary digit of the number of the winner, or one that tells
+            where the input of a smooth activation is positive.
     """
 
     name: str
@@ -37,13 +48,14 @@ class Reading:
     planes: list
 
 
-def read(model, x, training=False):
+def read(model, x, training=False, smooth=False):
     """Runs a model on a batch and returns a list of `Reading`, in the order of the calls.
 
     Args:
         model: A Keras model.
         x: The inputs of a batch, `(examples, ...)`, in the structure that the model takes.
         training: Whether the model runs in training mode.
+        smooth: Whether smooth activations (GELU, SiLU, ELU and the like) count, too.
 
     Returns:
         A list of `Reading`.
@@ -64,7 +76,7 @@ def read(model, x, training=False):
     readings = []
 
     def wrap(layer, call):
-        reader = _reader(layer)
+        reader = _reader(layer) or (_smooth_reader(layer) if smooth else None)
         if reader is None:
             return call
 
@@ -81,12 +93,23 @@ def read(model, x, training=False):
     with hooked(_reachable(model), wrap):
         model(x, training=training)
     if not readings:
-        raise ValueError(
-            f"no rectifier was found in model {model.name!r}: expected ReLU, LeakyReLU, PReLU, "
-            "max-pooling, or activation='relu' (or 'relu6', 'leaky_relu') in its layers. Functions "
-            "that your own `call` applies cannot be seen: make them layers, kept as attributes"
-        )
+        raise ValueError(_missing_message(model, smooth))
     return readings
+
+
+def _missing_message(model, smooth):
+    gates = [] if smooth else [x.name for x in _reachable(model) if _smooth_reader(x) is not None]
+    hint = (
+        f"Activations of {', '.join(map(repr, gates))} are smooth and have no kinks; what can be "
+        "told is on which side of zero their inputs are: ask for it by `smooth=True`"
+        if gates
+        else "Functions that your own `call` applies cannot be seen: make them layers, kept as "
+        "attributes"
+    )
+    return (
+        f"no rectifier was found in model {model.name!r}: expected ReLU, LeakyReLU, PReLU, "
+        f"max-pooling, or activation='relu' (or 'relu6', 'leaky_relu') in its layers. {hint}"
+    )
 
 
 def _reachable(model):
@@ -125,6 +148,16 @@ def _reader(layer):
     else:
         return None
     return lambda _, outputs: (RECTIFIER, _output_planes(outputs, level))
+
+
+def _smooth_reader(layer):
+    """Returns a function as of `_reader` for a layer with a smooth gate, or `None`."""
+    activation = getattr(layer, "activation", None)
+    own = getattr(activation, "activation", activation)
+    is_gate = isinstance(layer, layers.ELU) or isinstance(activation, layers.ELU) or own in GATES
+    if isinstance(layer, layers.RNN) or not is_gate:
+        return None
+    return lambda _, outputs: (SMOOTH, [outputs > 0])
 
 
 def _relu_planes(layer, inputs):

@@ -28,7 +28,7 @@ class Bits:
     """The configuration of one layer for a probe.
 
     Args:
-        kind: `"rectifier"` or `"pool"`.
+        kind: `"rectifier"`, `"pool"` or `"smooth"`.
         packed: Bytes `(planes, examples, bytes)`: the elements of an example, packed as by
             `numpy.packbits` and padded with zeros to a multiple of eight bytes. A rectifier has a
             plane for each of its kinks. Pooling windows have a plane for each binary digit of the
@@ -76,6 +76,8 @@ class Probe:
         model: A built Keras model.
         x: The inputs: arrays `(examples, ...)` in the structure that the model takes.
         batch_size: The number of examples in a forward pass.
+        smooth: Whether units with a smooth activation (GELU, SiLU, ELU and the like) count, too, by
+            the sign of their pre-activation.
 
     Raises:
         ValueError: if there are no examples, or their shapes do not fit the model; at the first
@@ -90,10 +92,10 @@ class Probe:
     True
     """
 
-    def __init__(self, model, x, batch_size=BATCH_SIZE):
+    def __init__(self, model, x, batch_size=BATCH_SIZE, smooth=False):
         x = keras.tree.map_structure(np.asarray, x)
         _check_inputs(model, x)
-        self._model, self._described = model, None
+        self._model, self._described, self._smooth = model, None, smooth
         self._batches = tf.data.Dataset.from_tensor_slices(x).batch(batch_size).cache()
         self._read = tf.function(self._planes, autograph=False, reduce_retracing=True)
 
@@ -113,7 +115,7 @@ class Probe:
         )
 
     def _planes(self, x):
-        readings = rectifiers.read(self._model, x)
+        readings = rectifiers.read(self._model, x, smooth=self._smooth)
         self._described = [(r.name, r.kind, tuple(r.planes[0].shape[1:])) for r in readings]
         return [tf.stack(r.planes) for r in readings]
 
@@ -208,11 +210,13 @@ def nearest_share(snapshot, earlier):
     return min((hamming_share(snapshot, other) for other in earlier), default=math.nan)
 
 
-def unit_frequency(snapshot):
+def unit_frequency(snapshot, kind=rectifiers.RECTIFIER):
     """Returns how often each rectifier unit is on: a mean over examples and places.
 
     Args:
         snapshot: A `Snapshot`.
+        kind: `"rectifier"`, or `"smooth"` for how often the pre-activations of smooth units are
+            positive.
 
     Returns:
         `{layer: (units,)}` for the layers with rectifiers, numbers from 0 to 1.
@@ -226,8 +230,26 @@ def unit_frequency(snapshot):
     return {
         name: _by_unit(bits.packed[:1], bits.shape)[0]
         for name, bits in snapshot.layers.items()
-        if bits.kind == rectifiers.RECTIFIER
+        if bits.kind == kind
     }
+
+
+def dead_unit_numbers(frequency):
+    """Returns which units are off for every example and place.
+
+    Args:
+        frequency: `{layer: (units,)}`, as `unit_frequency` returns it.
+
+    Returns:
+        `{layer: [number, ...]}`, the layers that have such units and these, from 0 on.
+
+    Example:
+
+    >>> dead_unit_numbers({"a": np.array([0.0, 0.5, 0.0]), "b": np.array([1.0, 0.1])})
+    {'a': [0, 2]}
+    """
+    found = {layer: np.flatnonzero(units == 0).tolist() for layer, units in frequency.items()}
+    return {layer: numbers for layer, numbers in found.items() if numbers}
 
 
 def dead_share(frequency):

@@ -4,7 +4,8 @@ from keras import activations, layers
 
 from keras_taylor.derivatives.affine import AFFINE_LAYERS
 from keras_taylor.derivatives.forward_mode import leaf_layers
-from keras_taylor.taylor.batch import expand
+from keras_taylor.taylor.batch import expand, loss_at
+from keras_taylor.taylor.own_losses import OwnLoss
 
 # Layers and activations whose outputs may have a second reader, see `may_share`.
 READABLE = {
@@ -41,8 +42,9 @@ class Watched:
             return run(*args, **kwargs)
         return self._on_call(lambda: run(*args, **kwargs))
 
-    def compute_loss(self, *args, **kwargs):
-        loss = super().compute_loss(*args, **kwargs)
+    def _compute_loss(self, *args, **kwargs):
+        # Keras calls `compute_loss` by it, so that the loss is what a subclass makes of that.
+        loss = super()._compute_loss(*args, **kwargs)
         if self._on_loss is not None:
             self._on_loss(loss)
         return loss
@@ -58,14 +60,14 @@ def observed(batch, directions, train):
         train: Function without arguments that runs the training step.
 
     Returns:
-        The `keras_taylor.taylor.batch.Expanded` at the weights before the update, and the loss.
+        The Taylor losses along the directions at the weights before the update, and the loss.
     """
     model, seen = batch.model, {}
 
     def on_call(call):
         # Only the first call is expanded; calls within it (nested copies of the model) run plainly.
         _watch(model, None, on_loss)
-        seen["expanded"] = expand(batch, directions, lambda: (call(), model.losses))
+        seen["expanded"] = expand(batch, directions, lambda: (call(), model.losses, None))
         return seen["expanded"].outputs
 
     def on_loss(loss):
@@ -76,7 +78,7 @@ def observed(batch, directions, train):
         train()
     finally:
         _watch(model, None, None)
-    return seen["expanded"], seen["loss"]
+    return _taylor_losses(batch, seen["expanded"]), seen["loss"]
 
 
 def observed_apart(batch, directions, train):
@@ -91,13 +93,27 @@ def observed_apart(batch, directions, train):
     Returns:
         As `observed`.
     """
-    seen = {}
-    _watch(batch.model, None, lambda loss: seen.update(loss=loss))
+    seen, is_own = {}, isinstance(batch.compiled, OwnLoss)
+
+    def on_loss(loss):
+        seen["loss"] = loss
+        _watch(batch.model, None, None)
+        if is_own:
+            # Before the update: a method may read what that changes, such as a count of steps.
+            seen["values"] = _taylor_losses(batch, expand(batch, directions))
+
+    _watch(batch.model, None, on_loss)
     try:
         train()
     finally:
         _watch(batch.model, None, None)
-    return expand(batch, directions), seen["loss"]
+    if not is_own:
+        seen["values"] = _taylor_losses(batch, expand(batch, directions))
+    return seen["values"], seen["loss"]
+
+
+def _taylor_losses(batch, expanded):
+    return [loss_at(batch, expanded, number) for number in range(len(expanded.directions))]
 
 
 def may_share(model, method):

@@ -9,7 +9,7 @@ from keras_taylor.derivatives.method import method_of
 from keras_taylor.models.lookahead import looking_ahead
 from keras_taylor.models.observation import Watched, observed, observed_apart
 from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
-from keras_taylor.taylor.outputs import has_own
+from keras_taylor.taylor.own_losses import OwnLoss, has_own
 
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
@@ -27,10 +27,17 @@ class TaylorModel(Watched, keras.Model):
     the steps of the epoch, weighted by the batch size as Keras weights the loss, so that they add
     up to it. Penalties (regularisation) are part of the loss and are expanded too.
 
+    Under `tf.distribute` (make the model in the strategy's scope), each replica expands its share
+    of the batch, and the sums are those of the whole.
+
     Training is that of the plain model, to the bit, and so are `evaluate` and `predict`; where sums
     of sums in a graph make plain training differ from run to run in the last bit, it does so too.
     The derivative is checked on the first batch, before a step is taken. The model
     has the weights of the plain one and no others.
+
+    A `compute_loss` of one's own, of a subclass or of the model given to `from_model`, is what
+    is trained on and what is evaluated at the moved outputs; what else it reads of the weights is
+    expanded as penalties are. With `from_model`, metrics that it updates itself are not logged.
 
     Args:
         inputs: As of `keras.Model`.
@@ -42,10 +49,9 @@ class TaylorModel(Watched, keras.Model):
         **kwargs: `name` and `trainable`, as of `keras.Model`.
 
     Raises:
-        ValueError: if the comparator is none of these, the model has no trainable weights, or is
-            trained under a strategy with several replicas; in `fit`, if a subclass has a
-            `train_step` or `compute_loss` of its own, or a layer writes trainable weights when it
-            is called or is not differentiated right.
+        ValueError: if the comparator is none of these or the model has no trainable weights; in
+            `fit`, if a subclass has a `train_step` of its own, or a layer writes trainable weights
+            when it is called or is not differentiated right.
 
     Example:
 
@@ -59,6 +65,9 @@ class TaylorModel(Watched, keras.Model):
     Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
     formulas are a reconstruction.
     """
+
+    # The model whose own `compute_loss` it trains by, see `from_model`.
+    _model_of_loss = None
 
     def __init__(self, inputs, outputs, comparator="initial", **kwargs):
         super().__init__(inputs, outputs, **kwargs)
@@ -77,22 +86,21 @@ class TaylorModel(Watched, keras.Model):
             comparator: As of the constructor.
 
         Raises:
-            ValueError: if the model is a subclass of `keras.Model` with its own `call`,
-                `train_step` or `compute_loss`.
+            ValueError: if the model is a subclass of `keras.Model` with its own `call` or
+                `train_step`, or has weights that are none of its layers'.
         """
+        if has_own(model, "train_step"):
+            raise ValueError(
+                f"model {model.name!r} has a train_step of its own, which a TaylorModel of its "
+                "layers would not train by: write the loss as a Keras loss or a `compute_loss`, or "
+                "expand single batches by `keras_taylor.taylor_loss` with `loss`"
+            )
         if not isinstance(model, keras.Sequential) and not _is_functional(model):
             raise ValueError(
                 f"model {model.name!r} is neither functional nor Sequential: a TaylorModel needs "
                 "the graph of layers. Write it as a functional model, or call "
                 "`keras_taylor.taylor_loss` on it"
             )
-        for method in ("train_step", "compute_loss"):
-            if has_own(model, method):
-                raise ValueError(
-                    f"model {model.name!r} has a {method} of its own, which a TaylorModel of its "
-                    "layers would not train by: write the loss as a Keras loss, or expand single "
-                    "batches by `keras_taylor.taylor_loss` with `loss`"
-                )
         if not model.built:
             raise ValueError(
                 f"model {model.name!r} is not built: give it an Input, or build it, first"
@@ -101,7 +109,19 @@ class TaylorModel(Watched, keras.Model):
             (inputs,), (outputs,) = model.inputs, model.outputs
         else:
             inputs, outputs = model.input, model.output
-        return cls(inputs, outputs, comparator=comparator, name=model.name)
+        made = cls(inputs, outputs, comparator=comparator, name=model.name)
+        _check_same_weights(model, made)
+        if has_own(model, "compute_loss"):
+            # Past Keras' tracking, which would count it among the layers.
+            object.__setattr__(made, "_model_of_loss", model)
+        return made
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if self._model_of_loss is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        return OwnLoss(self._model_of_loss, self._compile_loss)(
+            x, y, y_pred, sample_weight, training
+        )
 
     def start_tracking(self):
         """Forgets all rounds; the present weights become the initial ones, as after a burn-in."""
@@ -119,17 +139,11 @@ class TaylorModel(Watched, keras.Model):
         return self._comparison.average(name)
 
     def make_train_function(self, force=False):
-        if self.distribute_strategy.num_replicas_in_sync > 1:
+        if has_own(self, "train_step"):
             raise ValueError(
-                "a TaylorModel cannot be trained on several replicas yet: train it outside of the "
-                "strategy, or use keras_taylor.optimizers.RegretTracker, which can"
+                f"{type(self).__name__} has a train_step of its own in place of that of "
+                "TaylorModel, so that its Taylor loss is not known: leave it out"
             )
-        for method in ("train_step", "compute_loss"):
-            if has_own(self, method):
-                raise ValueError(
-                    f"{type(self).__name__} has a {method} of its own in place of that of "
-                    "TaylorModel, so that its Taylor loss is not known: leave it out"
-                )
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._comparison.begin(self)
         is_new = self.train_function is None or force
@@ -141,8 +155,11 @@ class TaylorModel(Watched, keras.Model):
 
     def _check(self, data):
         """Chooses on the first batch how the model is differentiated, before a step is traced."""
+        # Of several replicas, the first one's share of the batch.
+        local = self.distribute_strategy.experimental_local_results
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        method_of(self, keras.tree.map_structure(_tensor, x), training=True, in_variables=True)
+        x = keras.tree.map_structure(lambda value: _tensor(local(value)[0]), x)
+        method_of(self, x, training=True, in_variables=True)
 
     @property
     def metrics(self):
@@ -157,8 +174,8 @@ class TaylorModel(Watched, keras.Model):
         directions = self._comparison.directions(self)
         train = super().train_step
         observe = observed if batch.state is None else observed_apart
-        expanded, loss = observe(batch, directions, lambda: train(data))
-        self._comparison.add(batch, expanded, loss)
+        values, loss = observe(batch, directions, lambda: train(data))
+        self._comparison.add(batch, values, loss)
         return self.get_metrics_result()
 
     def test_step(self, data):
@@ -176,7 +193,7 @@ class TaylorModel(Watched, keras.Model):
         return super().save(filepath, *args, **kwargs)
 
     def get_config(self):
-        plain = keras.Model(self.input, self.output, name=self.name)
+        plain = self._model_of_loss or keras.Model(self.input, self.output, name=self.name)
         return {
             "model": keras.saving.serialize_keras_object(plain),
             "comparator": self._comparison.config(),
@@ -188,6 +205,17 @@ class TaylorModel(Watched, keras.Model):
         config = copy.deepcopy(config)
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls.from_model(model, config["comparator"])
+
+
+def _check_same_weights(model, made):
+    kept = {id(variable) for variable in made.trainable_variables}
+    other = [v.path for v in model.trainable_variables if id(v) not in kept]
+    if other:
+        raise ValueError(
+            f"model {model.name!r} has trainable weights that belong to no layer of its graph "
+            f"({', '.join(other)}), which a TaylorModel of its layers would not train: make its "
+            "class one of `keras_taylor.TaylorModel` instead of `keras.Model`"
+        )
 
 
 def _is_functional(model):

@@ -11,8 +11,8 @@ from keras_taylor import backend
 from keras_taylor.derivatives.method import method_of
 from keras_taylor.models import comparators
 from keras_taylor.models.observation import may_share
-from keras_taylor.taylor.batch import Batch, loss_at
-from keras_taylor.taylor.outputs import compiled_loss
+from keras_taylor.taylor.batch import Batch
+from keras_taylor.taylor.training_loss import loss_owner, training_loss
 from keras_taylor.tracking.linear_regret import average
 from keras_taylor.weights.scopes import Scopes
 
@@ -123,13 +123,13 @@ class ComparatorTracking:
         """Lets the comparators take the weights of the first round, if none has run yet."""
         if self._tracked != _paths(model):
             self._thaw(model)
-        if int(self._rounds) == 0:
+        if int(ops.convert_to_numpy(self._rounds)) == 0:
             for comparator in self._comparators.values():
                 comparator.begin(model.trainable_variables)
 
     def _thaw(self, model):
         """Follows a model whose layers were frozen or thawed before the first round."""
-        if int(self._rounds):
+        if int(ops.convert_to_numpy(self._rounds)):
             raise ValueError(
                 f"the trainable weights of model {model.name!r} changed after its first round: "
                 "make a new TaylorModel of it"
@@ -148,20 +148,23 @@ class ComparatorTracking:
         self._rounds.assign_add(1)
         return found
 
-    def add(self, batch, expanded, loss):
+    def add(self, batch, values, loss):
         """Adds the Taylor losses of a round to sums and metrics.
 
         Args:
             batch: The round's `keras_taylor.taylor.batch.Batch`.
-            expanded: The model, expanded along `directions`.
+            values: The Taylor losses along `directions`.
             loss: The training loss of the round.
         """
         examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        numbers = range(len(self._comparators))
-        values = [ops.cast(loss_at(batch, expanded, number), loss.dtype) for number in numbers]
-        rows = [ops.stack([value, ops.ones_like(value)]) for value in values]
-        rows = ops.where(ops.isfinite(ops.stack(values))[:, None], ops.stack(rows), 0.0)
+        values = ops.stack([ops.cast(value, loss.dtype) for value in values])
+        (total,) = backend.sum_over_replicas([values])
+        rows = ops.stack([total, ops.ones_like(total)], axis=1)
+        rows = ops.where(ops.isfinite(total)[:, None], rows, 0.0)
         self._sums.assign_add(ops.cast(rows, "float64"))
+        # Metrics add up replicas with the means of their shares, as Keras' loss does.
+        replicas = backend.replica_count()
+        values, loss = ops.unstack(values * replicas), loss * replicas
         for (taylor_loss, regret), value in zip(self._metrics.values(), values, strict=True):
             taylor_loss.update_state(value, examples)
             regret.update_state(loss - value, examples)
@@ -176,7 +179,8 @@ def training_batch(model, x, y, sample_weight):
     method = method_of(model, x, training=True, in_variables=True)
     weights = [variable.value for variable in model.trainable_variables]
     state = None
-    if not may_share(model, method):
+    # A loss of one's own may read weights and state, which the update changes.
+    if loss_owner(model) is not None or not may_share(model, method):
         seal = functools.partial(backend.sealed, jit_compile=model.jit_compile)
         weights = seal(backend.snapshot(model.trainable_variables))
         state = seal(backend.snapshot(model.non_trainable_variables))
@@ -186,7 +190,7 @@ def training_batch(model, x, y, sample_weight):
         x=x,
         y=y,
         sample_weight=sample_weight,
-        compiled=compiled_loss(model),
+        compiled=training_loss(model),
         training=True,
         method=method,
         scopes=Scopes(model.trainable_variables),

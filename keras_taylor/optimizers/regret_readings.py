@@ -70,6 +70,8 @@ class RegretReadings(StepReadings):
 
         Linear regret of plain SGD is at most this if its step is tuned to the number of rounds; for
         other optimizers it is a yardstick. It grows like the square root of the number of rounds.
+        With `every=k` it is `R_s sqrt(sum_n ||g_s^n||^2 / k)` over the rounds in the sums: what all
+        rounds would give, divided by k, as linear regret is.
 
         Args:
             scope: `"network"`, `"layers"`, `"units"`, `"layer:<key>"` or `"unit:<key>/<n>"`.
@@ -135,4 +137,5 @@ class RegretReadings(StepReadings):
     def _guarantee(self, scope):
         """Returns the guarantee of all parts of the scope's kind, in float64."""
         kind = self._kind(scope)
-        return self._sums.guarantee(kind, self.radius)
+        # Its share that linear regret has of that of all rounds.
+        return self._sums.guarantee(kind, self.radius) / self.every**0.5

@@ -1,5 +1,6 @@
 """An optimizer wrapper that tracks linear regret while a model trains."""
 
+import functools
 import threading
 import warnings
 import weakref
@@ -52,8 +53,18 @@ class RegretTracker(RegretReadings):
     `compile` puts the former around whatever is neither. Both skip rounds that are not finite by
     themselves, and these are not counted in `skipped_steps`.)
 
+    With `every=k`, only the rounds 1, k + 1, 2k + 1, ... are in the sums, and all of the above is
+    about these rounds n and their number N: linear regret and average loss are theirs, and the
+    lower bound is one of the Taylor optimum over them, which is that of the run as far as they
+    stand for it. The bound is looser: of `||sum_n g^n||`, what is noise falls by sqrt(k) where the
+    rest falls by k. The guarantee and the step ratio are the estimates of what all rounds would
+    give, `R sqrt(sum_n ||g^n||^2 / k)` beside linear regret (both are then about 1/k of that of all
+    rounds) and `max_n ||W^n - W^1|| / sqrt(k sum_n ||W^(n+1) - W^n||^2)`. Rounds that are passed
+    over are not looked at, and not counted in `skipped_steps`. `diagnose` needs `every=1`.
+
     Memory: one copy of the weights in their dtype and one in float64; with `track_snr` three more
-    in float64. With `track_step_ratio`, another copy of the weights for the length of a step.
+    in float64. With `track_step_ratio`, another copy of the weights for the length of a step, or
+    for good with `every` above 1.
 
     Args:
         inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
@@ -63,11 +74,13 @@ class RegretTracker(RegretReadings):
         track_step_ratio: Whether to keep the sum that `step_ratio` needs.
         momentum: The momentum m, from 0 up to but not 1, that `step_ratio` divides out. With `None`
             it is the optimizer's own: `momentum` of SGD and RMSprop, `beta_1` of Adam and its kin.
+        every: k, for sums over one round in k, which cost about a k-th. 1 for all rounds.
         name: The name of the optimizer.
 
     Raises:
         ValueError: if the radius is not a positive number, the momentum is not from 0 up to but not
-            1, or the inner optimizer is or holds a `RegretTracker` or a `LossScaleOptimizer`.
+            1, `every` is not a positive integer, or the inner optimizer is or holds a
+            `RegretTracker` or a `LossScaleOptimizer`.
 
     Example:
 
@@ -89,9 +102,12 @@ class RegretTracker(RegretReadings):
         track_snr=False,
         track_step_ratio=True,
         momentum=None,
+        every=1,
         name=None,
     ):
-        super().__init__(inner_optimizer, radius, track_snr, track_step_ratio, momentum, name)
+        super().__init__(
+            inner_optimizer, radius, track_snr, track_step_ratio, momentum, every, name
+        )
         # Under `tf.distribute`, each replica runs a round in its own thread.
         self._loss_by_thread, self._round_by_thread = {}, {}
         self._has_missed_loss = False
@@ -107,12 +123,33 @@ class RegretTracker(RegretReadings):
         if not is_known:
             self._tell_of_missing_loss()
         loss = ops.cast(_summed(loss) if is_known else float("nan"), SUM_DTYPE)
-        tensors = backend.sum_over_replicas(self._comparable(gradients, variables))
         (loss,) = backend.sum_over_replicas([loss])
-        recorded = self._record(self._scopes.matrices(tensors), loss, is_known)
+        read = self._reader(gradients, variables)
+        if self.every == 1:
+            recorded = self._record(read(), loss, is_known)
+        else:
+            recorded = self._record_when_due(read, loss, is_known)
         if self._tracks_updates:
             self._round_by_thread[threading.get_ident()] = recorded
         return gradients
+
+    def _record_when_due(self, read, loss, loss_is_known):
+        """Adds one round in `every` to the sums; returns gradients, weights and whether it did.
+
+        The gradients are a function of that, the weights before the update are variables.
+        """
+        is_due = ops.equal(self._passed_rounds % self.every, 0)
+
+        def record():
+            _, weights, is_finite = self._record(read(), loss, loss_is_known)
+            # Variables, because a branch that is not taken would have to return as much.
+            for kept, weight in zip(self._weights_before, weights, strict=False):
+                kept.assign(weight)
+            return is_finite
+
+        is_recorded = ops.cond(is_due, record, lambda: ops.convert_to_tensor(False))
+        backend.add_in_place(self._passed_rounds, 1)
+        return read, self._weights_before, is_recorded
 
     def _tell_of_missing_loss(self):
         if self._has_missed_loss:
@@ -130,17 +167,29 @@ class RegretTracker(RegretReadings):
         if not self._tracks_updates:
             return
         gradients, weights, is_finite = self._round_by_thread.pop(threading.get_ident())
-        updates = [after - before for after, before in zip(self._weights(), weights, strict=True)]
-        self._sums.add_updates(gradients, updates, is_finite)
 
-    @property
-    def _tracks_updates(self):
-        return self.track_snr or self.track_step_ratio
+        def add(gradients):
+            pairs = zip(self._weights(), weights, strict=True)
+            self._sums.add_updates(gradients, [now - before for now, before in pairs], is_finite)
+
+        if self.every == 1:
+            add(gradients)
+        else:
+            ops.cond(is_finite, lambda: add(gradients()), lambda: None)
+
+    def _reader(self, gradients, variables):
+        """Returns a function that returns the gradients as matrices, of all replicas together."""
+        comparable = self._comparable(gradients, variables)
+        if backend.replica_count() == 1:
+            return lambda: self._scopes.matrices([make() for make in comparable])
+        # Replicas meet outside of conditions.
+        tensors = backend.sum_over_replicas([make() for make in comparable])
+        return lambda: self._scopes.matrices(tensors)
 
     def _comparable(self, gradients, variables):
-        """Returns the gradients as dense tensors without loss scale, one for each variable tracked.
+        """Returns, for each variable tracked, a function that makes its gradient comparable.
 
-        A variable without a gradient gets zeros.
+        That is a dense tensor without loss scale; zeros for a variable without a gradient.
         """
         by_index = {
             self._get_variable_index(variable): gradient
@@ -150,14 +199,19 @@ class RegretTracker(RegretReadings):
         return [
             self._unscaled(by_index[index])
             if index in by_index
-            else ops.zeros(self._trainable_variables[index].shape, self._dtype)
+            else functools.partial(ops.zeros, self._trainable_variables[index].shape, self._dtype)
             for index in self._tracked_indices
         ]
 
     def _unscaled(self, gradient):
-        gradient = ops.cast(backend.observable(backend.densify(gradient)), self._dtype)
-        scale = self.loss_scale_factor
-        return gradient if scale is None else gradient / scale
+        observe = backend.observer(gradient)
+
+        def make():
+            dense = ops.cast(backend.densify(observe()), self._dtype)
+            scale = self.loss_scale_factor
+            return dense if scale is None else dense / scale
+
+        return make
 
     def _record(self, gradients, loss, loss_is_known):
         """Adds a round to the sums if it is finite; returns gradients, weights and whether it is.
@@ -184,7 +238,8 @@ class RegretTracker(RegretReadings):
 
         def skip():
             backend.add_in_place(self._skipped_steps, 1)
-            self._sums.skip(self._steps + self._skipped_steps, terms)
+            number = (self._steps + self._skipped_steps - 1) * self.every + 1
+            self._sums.skip(number, terms)
 
         ops.cond(is_finite, add, skip)
         return gradients, weights, is_finite

@@ -47,7 +47,9 @@ class StepReadings(TrackedSums):
                 "track_step_ratio=True"
             )
         momentum = momentum_of(self) if self.momentum is None else self.momentum
-        updates = self._scopes.totals(ops.convert_to_tensor(sums.squared_updates), kind)
+        # Rounds that were passed over count as those that are in the sum.
+        squares = self.every * ops.convert_to_tensor(sums.squared_updates)
+        updates = self._scopes.totals(squares, kind)
         return self._named(step_ratio(sums.distances(kind), updates, momentum), scope)
 
     def gradient_agreement(self, scope="network"):

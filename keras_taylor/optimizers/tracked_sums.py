@@ -6,7 +6,7 @@ from keras import ops
 from keras_taylor.optimizers.wrapper import OptimizerWrapper
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.regret_sums import RegretSums
-from keras_taylor.weights.arguments import check_momentum, check_radius
+from keras_taylor.weights.arguments import check_momentum, check_radius, is_whole
 from keras_taylor.weights.scopes import Scopes, check_scope
 
 
@@ -21,11 +21,12 @@ class TrackedSums(OptimizerWrapper):
         track_snr: Whether to keep the sums that `snr` needs.
         track_step_ratio: Whether to keep the sum that `step_ratio` needs.
         momentum: The momentum that `step_ratio` divides out; `None` for the optimizer's own.
+        every: k, where one round in k is in the sums.
         name: The name of the optimizer.
 
     Raises:
         ValueError: if the radius is not a positive number, the momentum is not from 0 up to but not
-            1, or the inner optimizer cannot be wrapped.
+            1, `every` is not a positive integer, or the inner optimizer cannot be wrapped.
     """
 
     def __init__(
@@ -35,18 +36,26 @@ class TrackedSums(OptimizerWrapper):
         track_snr=False,
         track_step_ratio=True,
         momentum=None,
+        every=1,
         name=None,
     ):
         check_radius(radius)
         check_momentum(momentum)
+        if not is_whole(every) or every < 1:
+            raise ValueError(f"every must be a positive integer, received {every!r}")
         super().__init__(inner_optimizer, name=name)
         self.radius = None if radius is None else float(radius)
         self.track_snr, self.track_step_ratio = bool(track_snr), bool(track_step_ratio)
         self.momentum = None if momentum is None else float(momentum)
+        self.every = int(every)
         self._scopes = self._sums = None
         self._steps = self._add_variable((), "steps", "int64")
         self._skipped_steps = self._add_variable((), "skipped_steps", "int64")
         self._loss_sum = self._add_variable((), "loss", bounds.SUM_DTYPE)
+        self._passed_rounds, self._weights_before = None, []
+        if self.every > 1:
+            # All rounds, in the sums or not.
+            self._passed_rounds = self._add_variable((), "passed_rounds", "int64")
 
     def build(self, variables):
         if not self.is_due(variables):
@@ -64,11 +73,20 @@ class TrackedSums(OptimizerWrapper):
         self._sums = RegretSums(
             self._add_variable, self._scopes, self._dtype, self.track_snr, self.track_step_ratio
         )
+        if self.every > 1 and self._tracks_updates:
+            self._weights_before = [
+                self._add_variable(tuple(total.shape), "weights_before", self._dtype)
+                for total in self._sums.gradient_sums
+            ]
         super().build(variables)
 
     @property
+    def _tracks_updates(self):
+        return self.track_snr or self.track_step_ratio
+
+    @property
     def steps(self):
-        """The number of rounds in the sums, a scalar integer tensor."""
+        """N, the number of rounds in the sums, a scalar integer tensor."""
         return self._steps + 0
 
     @property
@@ -88,11 +106,13 @@ class TrackedSums(OptimizerWrapper):
         is `None`, is measured from the new `W^1`.
         """
         sums = self._sums.variables() if self.built else []
-        for variable in [self._steps, self._skipped_steps, self._loss_sum, *sums]:
+        counts = [self._steps, self._skipped_steps]
+        counts += [] if self._passed_rounds is None else [self._passed_rounds]
+        for variable in [*counts, self._loss_sum, *sums]:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def get_config(self):
-        names = ("radius", "track_snr", "track_step_ratio", "momentum")
+        names = ("radius", "track_snr", "track_step_ratio", "momentum", "every")
         own = {name: getattr(self, name) for name in names}
         return super().get_config() | own
 

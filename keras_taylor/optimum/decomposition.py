@@ -153,8 +153,9 @@ def decompose(
     Raises:
         ValueError: if radius or tolerance is not positive, `max_passes` is not a positive integer,
             there are no rounds, the trajectory is damaged, of another model or of another loss than
-            the compiled one, the scope is unknown or an empty list, or a horizon is not an integer
-            between 2 and the length of the trajectory.
+            the compiled one, the loss is not known to be convex in the output, the scope is
+            unknown or an empty list, or a horizon is not an integer between 2 and the length of the
+            trajectory.
 
     Example:
 

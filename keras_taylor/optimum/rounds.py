@@ -4,6 +4,7 @@ import contextlib
 import math
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -11,8 +12,8 @@ from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.forward_mode import leaf_layers
 from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.endings import ends_in_logits
-from keras_taylor.taylor.outputs import compiled_loss
 from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
+from keras_taylor.taylor.training_loss import training_loss
 from keras_taylor.trajectory.replays import TOLERANCE, agree, check_reduced, replayed_loss
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
@@ -63,7 +64,7 @@ class Rounds:
         check_reduced(loss)
         self.is_recorded_loss = self._is_recorded(trajectory, model, loss)
         self.trajectory, self.model = trajectory, model
-        self._compiled = compiled_loss(model, loss)
+        self._compiled = training_loss(model, loss)
         self.scopes = Scopes(model.trainable_variables)
         self._remembered = None, {}
         with trajectory.damage_told():
@@ -124,8 +125,20 @@ class Rounds:
         expanded = expand(self.first_batch)
         self.loss, self._first_outputs = expanded.loss, expanded.outputs
         self.from_logits = ends_in_logits(expanded.outputs)
+        self._check_convex()
         self._check_replay(tensors, expanded)
         self._widen(tensors, expanded)
+
+    def _check_convex(self):
+        """Raises a ValueError where nothing bounds the Taylor optimum from below."""
+        if self.loss.not_convex:
+            raise ValueError(
+                f"{', '.join(self.loss.not_convex)} is not known to be convex in the output of "
+                f"model {self.model.name!r}, so that no lower bound of the Taylor optimum can be "
+                "proved. If it is convex, give the loss's class or function, or the model's for a "
+                "compute_loss of its own, an attribute `convex_in_output = True`; or pass another "
+                "`loss`"
+            )
 
     def _check_replay(self, tensors, expanded):
         """Raises a ValueError unless the model and the loss give the loss that was recorded."""
@@ -145,15 +158,25 @@ class Rounds:
 
     def _widen(self, tensors, expanded):
         """Finds the model in float64, and holds it against the model on the first round."""
+        if self.loss.is_own:
+            self.wide_model, self._is_wide = self.model, self._dtypes() == {WIDE}
+            if not self._is_wide:
+                self._leave_narrow("has a compute_loss of its own, which may compute in float32")
+            return
         self.wide_model, self._is_wide = widened(self.model), True
         if self.wide_model is self.model or self._is_same(tensors, expanded):
             return
+        self._leave_narrow(
+            "has no copy in float64 that computes the same (it cannot be read back from its "
+            "configuration, or draws random numbers)"
+        )
+
+    def _leave_narrow(self, reason):
         self.wide_model, self._is_wide = self.model, False
         warnings.warn(
-            f"model {self.model.name!r} has no copy in float64 that computes the same (it cannot "
-            "be read back from its configuration, or draws random numbers): bounds are evaluated "
-            "in its own precision, with a wider allowance for rounding",
-            stacklevel=6,
+            f"model {self.model.name!r} {reason}: bounds are evaluated in the model's precision, "
+            "with a wider allowance for rounding",
+            stacklevel=7,
         )
 
     def _is_same(self, tensors, expanded):
@@ -173,6 +196,8 @@ class Rounds:
         """Returns the floating dtypes that the model computes in; inputs may be integers."""
         layers = self.model._flatten_layers(include_self=False)
         found = {w.dtype.name for w in self.first_batch.weights} | {x.compute_dtype for x in layers}
+        # A loss of one's own may use Keras losses, which compute in Keras' dtype.
+        found |= {keras.config.floatx()} if self.loss.is_own else set()
         return found & set(AGREEMENT)
 
     @property
@@ -217,6 +242,8 @@ class Rounds:
             function: Function from a Keras loss to a Keras loss.
             wide: Whether it is computed in float64, where the model is.
         """
+        if self.loss.is_own:
+            return self._compiled
         is_wide = wide and self._is_wide
         wrapped = (lambda loss: WideLoss(function(loss))) if is_wide else function
         with floatx(WIDE) if is_wide else contextlib.nullcontext():

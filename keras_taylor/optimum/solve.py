@@ -62,8 +62,9 @@ def taylor_optimum(
     Raises:
         ValueError: if radius or tolerance is not positive, `max_passes` is not a positive integer,
             there are no rounds, the trajectory is damaged, of another model or of another loss than
-            the compiled one, the scope is unknown, `warm_start` is no `Optimum`, or the one part
-            asked for did not move and no radius was given.
+            the compiled one, the loss is not known to be convex in the output, the scope is
+            unknown, `warm_start` is no `Optimum`, or the one part asked for did not move and no
+            radius was given.
 
     Example:
 

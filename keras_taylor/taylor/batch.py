@@ -15,7 +15,9 @@ from keras import ops
 from keras_taylor import backend
 from keras_taylor.derivatives import expansion
 from keras_taylor.derivatives.method import method_of
-from keras_taylor.taylor.outputs import OutputLoss, compiled_loss, has_own
+from keras_taylor.taylor.outputs import OutputLoss
+from keras_taylor.taylor.own_losses import has_own
+from keras_taylor.taylor.training_loss import output_loss, training_loss
 from keras_taylor.weights.scopes import Scopes
 
 
@@ -28,7 +30,7 @@ class Batch:
         x: Inputs, as tensors of the dtypes that the model computes with.
         y: Targets, as tensors.
         sample_weight: Sample weights as tensors, or `None`.
-        compiled: The loss, as Keras compiles it.
+        compiled: The loss, from `keras_taylor.taylor.training_loss.training_loss`.
         training: Whether the model runs in training mode.
         method: How the model is differentiated, see `keras_taylor.derivatives.expansion`.
         scopes: The `Scopes` of the trainable weights.
@@ -92,7 +94,7 @@ def batch_of(
         x: Inputs, as in `fit`.
         y: Targets, as in `fit`.
         sample_weight: As in `fit`.
-        loss: A Keras loss, or one that `compiled_loss` returned; `None` for the compiled one.
+        loss: A Keras loss, or one that `training_loss` returned; `None` for the model's own.
         training: Whether the model runs in training mode.
         weights: Trainable weights to expand at; by default the model's present ones.
         state: Values of the other variables, where weights are given.
@@ -117,7 +119,7 @@ def batch_of(
         x=x,
         y=_tensors(y),
         sample_weight=_tensors(sample_weight),
-        compiled=compiled_loss(model, loss),
+        compiled=training_loss(model, loss),
         training=training,
         method=method or method_of(model, x, training),
         scopes=Scopes(model.trainable_variables),
@@ -134,7 +136,8 @@ def expand(batch, directions=(), run=None):
         directions: For each direction a list of tensors like the weights, with `None` for weights
             that do not move.
         run: Function without arguments that runs the model at the batch's weights and returns its
-            outputs and a list of penalties; by default a run that changes nothing.
+            outputs, a list of penalties, and the other variables' values after it, `None` where
+            these are the present ones; by default a run that changes nothing.
 
     Returns:
         The `Expanded`.
@@ -144,7 +147,7 @@ def expand(batch, directions=(), run=None):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
         points, tangents, (loss, outputs, penalties) = expanded_points(batch, directions, run)
-        penalty = _total(penalties) if penalties else None
+        penalty = loss.penalty(batch.y, outputs, points, batch.sample_weight, penalties)
     penalty_gradient = None
     if penalty is not None:
         penalty_gradient = expansion.gradients(tape, penalty, batch.weights)
@@ -170,8 +173,8 @@ def expanded_points(batch, directions, run):
     """
 
     def forward():
-        outputs, penalties = run()
-        loss = OutputLoss.of(batch.compiled, batch.y, outputs)
+        outputs, penalties, state = run()
+        loss = output_loss(batch, outputs, penalties, state)
         return loss.sources(outputs), (loss, outputs, penalties)
 
     _, found, rest = expansion.expand(
@@ -182,15 +185,15 @@ def expanded_points(batch, directions, run):
 
 
 def stateless_run(batch):
-    """Returns a model's outputs and penalties at the weights of a batch, changing nothing."""
-    outputs, _, penalties = batch.model.stateless_call(
+    """Returns a model's outputs, penalties and other variables' values, changing nothing."""
+    outputs, state, penalties = batch.model.stateless_call(
         batch.weights,
         batch.state,
         batch.x,
         return_losses=True,
         **expansion.call_options(batch.model, batch.training),
     )
-    return outputs, penalties
+    return outputs, penalties, state
 
 
 def moved(expanded, number):
@@ -200,7 +203,7 @@ def moved(expanded, number):
 
 
 def output_loss_at(batch, expanded, points):
-    """Returns the loss with the outputs at other points, a scalar, without penalties."""
+    """Returns the loss with the outputs at other points, a scalar, without the penalty."""
     return expanded.loss(batch.y, expanded.outputs, points, batch.sample_weight)
 
 
@@ -212,12 +215,6 @@ def penalised(expanded, number, value):
     changes = [ops.sum(gradient * move) for gradient, move in pairs if move is not None]
     # Layers may have dtypes of their own.
     return value + sum(ops.cast(term, value.dtype) for term in [expanded.penalty, *changes])
-
-
-def _total(penalties):
-    """Returns the sum of penalties in the widest of their dtypes."""
-    dtype = keras.backend.result_type(*(penalty.dtype for penalty in penalties))
-    return sum(ops.cast(ops.sum(penalty), dtype) for penalty in penalties)
 
 
 def loss_at(batch, expanded, number):
@@ -242,9 +239,10 @@ def value_and_gradient(batch, direction):
 
 def _refuse_own_step(model, loss):
     if loss is None and has_own(model, "train_step"):
+        hint = "" if model.loss is None else " (`model.loss`, if that is what it minimises)"
         raise ValueError(
             f"model {model.name!r} has a train_step of its own, so that the loss it trains on is "
-            "not known: pass `loss` (`model.loss`, if that is what it minimises)"
+            f"not known: pass `loss`{hint}"
         )
 
 

@@ -47,7 +47,7 @@ def taylor_loss(
         comparator: V, arrays shaped like `model.trainable_variables`.
         scope: `"network"`, `"layers"`, `"units"`, or one part: `"layer:<key>"`,
             `"unit:<key>/<number>"`. A layer's key is its variables' path without the last part.
-        loss: A Keras loss; `None` for the compiled one.
+        loss: A Keras loss; `None` for the compiled one, or the model's own `compute_loss`.
         sample_weight: As in `fit`.
         training: Whether the model runs in training mode.
 
@@ -58,10 +58,9 @@ def taylor_loss(
     Raises:
         ValueError: if the comparator has other shapes than the weights, a dtype that is not
             floating-point or a value that is not finite; if the model is not built, has no
-            trainable weights, or no loss, or computes its loss by a `train_step` or `compute_loss`
-            of its own and none is given; if the scope is unknown; if a layer writes trainable
-            weights when it is called or is not differentiated right, which is checked once for
-            each model, on the batch.
+            trainable weights, or no loss, or has a `train_step` of its own and no loss is given; if
+            the scope is unknown; if a layer writes trainable weights when it is called or is not
+            differentiated right, which is checked once for each model, on the batch.
 
     Example:
 
@@ -106,7 +105,7 @@ def taylor_loss_and_gradient(
         y: Targets, as in `fit`.
         comparator: V, arrays shaped like `model.trainable_variables`.
         scope: `"network"` or one part: `"layer:<key>"`, `"unit:<key>/<number>"`.
-        loss: A Keras loss; `None` for the compiled one.
+        loss: A Keras loss; `None` for the compiled one, or the model's own `compute_loss`.
         sample_weight: As in `fit`.
         training: Whether the model runs in training mode.
 
@@ -163,7 +162,7 @@ def taylor_curvature_product(
             `model.trainable_variables`.
         vector: p, arrays like the comparator; entries outside of the part are not used.
         scope: `"network"` or one part: `"layer:<key>"`, `"unit:<key>/<number>"`.
-        loss: A Keras loss; `None` for the compiled one.
+        loss: A Keras loss; `None` for the compiled one, or the model's own `compute_loss`.
         sample_weight: As in `fit`.
         training: Whether the model runs in training mode.
 

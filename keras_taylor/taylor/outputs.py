@@ -14,57 +14,9 @@ from keras import ops
 # to tell which loss belongs to which output.
 from keras.src.trainers.compile_utils import CompileLoss
 
+from keras_taylor import backend
 from keras_taylor.derivatives.forward_mode import cached_logits
 from keras_taylor.taylor import convexity, endings
-
-# Packages whose methods of training are known.
-OURS = {"keras", "keras_taylor", "tensorflow"}
-
-
-def compiled_loss(model, loss=None):
-    """Returns the loss of a model as Keras compiles it.
-
-    Args:
-        model: A model.
-        loss: A Keras loss, what `compile` takes as loss, or what this function returned; `None` for
-            the loss that the model was compiled with.
-
-    Raises:
-        ValueError: if there is no loss, or the model computes its loss by a method of its own.
-    """
-    if isinstance(loss, CompileLoss):
-        return loss
-    if loss is None and has_own(model, "compute_loss"):
-        raise ValueError(
-            f"model {model.name!r} has a compute_loss of its own, whose terms are not known as a "
-            "function of the outputs: pass `loss`, or write it as a Keras loss and compile the "
-            "model with that"
-        )
-    if loss is None and not model.compiled:
-        raise ValueError(
-            f"model {model.name!r} is not compiled and no loss was given: compile the model "
-            "or pass `loss`"
-        )
-    if loss is not None:
-        return CompileLoss(loss, output_names=getattr(model, "output_names", None))
-    if model._compile_loss is None:
-        raise ValueError(
-            f"model {model.name!r} was compiled without a loss: pass `loss`. What layers give to "
-            "add_loss is counted beside a loss of the outputs, in which a model is expanded; alone "
-            "it is no function of them"
-        )
-    return model._compile_loss
-
-
-def has_own(model, method):
-    """Tells whether a model has a method of its own in place of that of Keras.
-
-    Args:
-        model: A model.
-        method: `"compute_loss"` or `"train_step"`.
-    """
-    owner = next(kind for kind in type(model).__mro__ if method in vars(kind))
-    return method in vars(model) or owner.__module__.partition(".")[0] not in OURS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,17 +27,20 @@ class OutputLoss:
     be convex in the output is used all the same, with one warning.
 
     Args:
-        compiled: A built loss as Keras compiles it.
+        compiled: A built loss as Keras compiles it; `None` where a subclass needs none.
     """
 
-    compiled: CompileLoss
+    compiled: CompileLoss | None
+
+    # Whether it is a `compute_loss` of the model's own.
+    is_own = False
 
     @classmethod
     def of(cls, compiled, y, outputs):
         """Returns the loss for targets and outputs of these structures.
 
         Args:
-            compiled: A loss from `compiled_loss`.
+            compiled: A loss as Keras compiles it.
             y: Targets.
             outputs: Outputs of the model, in its structure.
         """
@@ -99,7 +54,12 @@ class OutputLoss:
     @property
     def losses(self):
         """The Keras losses of the outputs, a list."""
-        return [entry.loss for entry in self.compiled._flat_losses]
+        return [entry.loss for entry in self._entries]
+
+    @property
+    def not_convex(self):
+        """The names of the losses that are not known to be convex in the points, a list."""
+        return [repr(loss.name) for loss in self.losses if not convexity.is_convex(loss)]
 
     @property
     def is_quadratic(self):
@@ -150,14 +110,40 @@ class OutputLoss:
             points: Tensors like those of `points`.
             sample_weight: As in `fit`.
         """
-        predictions = [
+        # The scope keeps the metrics of the single outputs as they are.
+        with keras.StatelessScope():
+            return self.compiled(y, self.predictions(outputs, points), sample_weight)
+
+    def predictions(self, outputs, points):
+        """Returns a model's outputs moved to other points, as the loss takes them.
+
+        Args:
+            outputs: As of a call.
+            points: As of a call.
+        """
+        found = [
             _prediction(self._at(path), output, point)
             for (path, output), point in zip(_with_paths(outputs), points, strict=True)
         ]
-        predictions = keras.tree.pack_sequence_as(outputs, predictions)
-        # The scope keeps the metrics of the single outputs as they are.
-        with keras.StatelessScope():
-            return self.compiled(y, predictions, sample_weight)
+        return keras.tree.pack_sequence_as(outputs, found)
+
+    def penalty(self, y, outputs, points, sample_weight, penalties):
+        """Returns what training adds to the loss of the outputs, a scalar; `None` for nothing.
+
+        Args:
+            y: As of a call.
+            outputs: As of a call.
+            points: As of a call.
+            sample_weight: As of a call.
+            penalties: What the model's run left: regularisation, `add_loss`.
+        """
+        del y, outputs, points, sample_weight
+        if not penalties:
+            return None
+        dtype = keras.backend.result_type(*(penalty.dtype for penalty in penalties))
+        total = sum(ops.cast(ops.sum(penalty), dtype) for penalty in penalties)
+        # Each replica has its share, as Keras' losses have.
+        return total / backend.replica_count()
 
     def output_at(self, point, from_logits):
         """Returns a model's only output, made again from the point it is expanded at.
@@ -182,7 +168,7 @@ class OutputLoss:
             y: Targets.
             outputs: Outputs of the model, in its structure.
         """
-        entries = {tuple(entry.path): entry for entry in self.compiled._flat_losses}
+        entries = {tuple(entry.path): entry for entry in self._entries}
         found = [entries.get(path) for path, _ in _with_paths(outputs)]
         losses = [None if entry is None else function(entry.loss) for entry in found]
         weights = [
@@ -197,9 +183,12 @@ class OutputLoss:
         )
         return OutputLoss.of(compiled, y, outputs)
 
+    @property
+    def _entries(self):
+        return [] if self.compiled is None else self.compiled._flat_losses
+
     def _at(self, path):
-        entries = self.compiled._flat_losses
-        return next((entry.loss for entry in entries if tuple(entry.path) == path), None)
+        return next((entry.loss for entry in self._entries if tuple(entry.path) == path), None)
 
 
 def _prediction(loss, output, point):

@@ -80,7 +80,8 @@ def _unit_by_unit(batch, still, move, layer):
         points, (tangents,), _ = expanded_points(batch, [direction], run)
         return output_loss_at(batch, still, [p + t for p, t in zip(points, tangents, strict=True)])
 
-    length = 1 if batch.method == "reverse" else CHUNK_ELEMENTS // _largest(batch, part)
+    is_single = batch.method == "reverse" or still.loss.is_own
+    length = 1 if is_single else CHUNK_ELEMENTS // _largest(batch, part)
     # Losses may have another dtype than outputs and weights.
     dtype = output_loss_at(batch, still, still.points).dtype
     return _in_chunks(loss_of, batch.scopes.layer_units(layer), length, dtype)
@@ -163,6 +164,8 @@ def _losses(batch, still, tangents, unit_counts):
 
     total = sum(unit_counts.values())
     length = CHUNK_ELEMENTS // max(1, sum(sizes) * (points[0].shape[0] or OPEN_LENGTH))
+    # What a model's own method does may not be vectorised.
+    length = 1 if still.loss.is_own else length
     dtype = output_loss_at(batch, still, points).dtype
     values = _in_chunks(loss_of, range(total), length, dtype)
     return dict(zip(unit_counts, tf.split(values, list(unit_counts.values())), strict=True))

@@ -12,6 +12,8 @@ import warnings
 import keras
 
 from keras_taylor.taylor import convexity
+from keras_taylor.taylor.own_losses import OwnLoss
+from keras_taylor.taylor.training_loss import loss_owner
 
 IGNORED = {
     "batch_shape",
@@ -57,17 +59,21 @@ def model_identity(model):
 def loss_identity(model, loss=None):
     """Returns a loss of a model: functions, options, reductions and weights of its outputs.
 
+    And the name of the `compute_loss` that it trains by, if that is its own.
+
     Args:
         model: A compiled model.
         loss: A Keras loss in place of the one that it was compiled with.
     """
     names = getattr(model, "output_names", None) or []
     weights = _loss_weights(model) if loss is None else None
+    owner = loss_owner(model) if loss is None else None
     loss = model.loss if loss is None else loss
-    return {
+    found = {
         "loss": _by_output(loss, names, _loss),
         "weights": _by_output(weights, names, lambda weight: weight),
     }
+    return found if owner is None else found | {"compute_loss": OwnLoss(owner, None).name}
 
 
 def optimizer_identity(optimizer):
@@ -122,10 +128,13 @@ def _compared(value, places=None):
     """Returns a configuration without what does not matter, with layers by their places."""
     if isinstance(value, dict):
         places = _places(value) or places or {}
+        if _is_policy(value):
+            # Its name says in which dtypes is computed.
+            return {"class_name": value["class_name"], "config": value["config"]}
         return {
             str(key): _compared(item, places)
             for key, item in value.items()
-            if set(value) == {"name"} or not _is_ignored(key, item, value)
+            if not _is_ignored(key, item, value)
         }
     if isinstance(value, (list, tuple)):
         if len(value) == 3 and isinstance(value[0], str) and value[0] in (places or {}):
@@ -133,6 +142,10 @@ def _compared(value, places=None):
         return [_compared(item, places) for item in value]
     is_plain = value is None or isinstance(value, (str, bool, int, float))
     return value if is_plain else type(value).__name__
+
+
+def _is_policy(config):
+    return str(config.get("class_name")).endswith("DTypePolicy") and "config" in config
 
 
 def _places(config):

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_taylor import backend
 from keras_taylor.taylor.batch import expand, stateless_run
-from keras_taylor.taylor.outputs import OutputLoss
+from keras_taylor.taylor.training_loss import output_loss
 from keras_taylor.trajectory import batches, manifests, sampling, storage
 from keras_taylor.trajectory.checkpoints import Checkpoint
 from keras_taylor.trajectory.identity import identity, serialized
@@ -225,7 +225,7 @@ def _tell_all_are_kept(asked, found):
 
 def _check_examples(batch, cut, places):
     """Raises a ValueError where some examples of a batch do not stand for the others."""
-    (outputs, _), (own, _) = stateless_run(batch), stateless_run(cut)
+    (outputs, *_), (own, *_) = stateless_run(batch), stateless_run(cut)
     pairs = zip(*map(keras.tree.flatten, (_taken(outputs, places), own)), strict=True)
     if not all(np.allclose(one, other, 1e-2, 1e-3, equal_nan=True) for one, other in pairs):
         raise ValueError(
@@ -234,7 +234,14 @@ def _check_examples(batch, cut, places):
             "(BatchNormalization in training) or draws random numbers for the whole batch "
             "(Dropout): record whole batches, with examples=None"
         )
-    reductions = [loss.reduction for loss in OutputLoss.of(batch.compiled, batch.y, outputs).losses]
+    loss = output_loss(batch, outputs)
+    if loss.is_own:
+        raise ValueError(
+            f"examples={len(places)}: of a compute_loss of one's own it is not known whether some "
+            "examples have, on average, the loss of their batch: record whole batches, with "
+            "examples=None"
+        )
+    reductions = [one.reduction for one in loss.losses]
     if any(reduction not in MEANS for reduction in reductions):
         raise ValueError(
             f"examples={len(places)}: the loss has the reduction {reductions}, so that some "

@@ -87,3 +87,19 @@ def test_sealed_tensors_are_copies_in_a_graph(jit_compile):
     for found, expected in zip(traced(*values), values, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert backend.sealed(values)[0] is values[0]
+
+
+def test_text_is_not_sealed_and_parts_of_sparse_tensors_are():
+    @tf.function
+    def traced(text, sparse, ragged):
+        found = backend.sealed([text, None, sparse, ragged])
+        assert found[0] is text
+        assert found[1] is None
+        return found[2:]
+
+    dense = np.eye(3, dtype="float32")
+    sparse, ragged = traced(
+        tf.constant(["a"]), tf.sparse.from_dense(dense), tf.ragged.constant([[1.0], []])
+    )
+    np.testing.assert_array_equal(tf.sparse.to_dense(sparse), dense)
+    assert ragged.to_list() == [[1.0], []]

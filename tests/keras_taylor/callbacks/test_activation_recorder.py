@@ -137,3 +137,32 @@ def test_a_model_without_rectifiers_is_told():
     model.compile("sgd", loss="mse")
     with pytest.raises(ValueError, match="no rectifier was found"):
         _fit(Recorder(PROBE), model)
+
+
+def test_dead_units_are_told_by_layer_and_number():
+    model, recorder = _model(), Recorder(PROBE)
+    kernel, bias = model.get_layer("hidden").get_weights()
+    bias[[1, 4]] = -100.0
+    model.get_layer("hidden").set_weights([kernel, bias])
+    _fit(recorder, model, epochs=1)
+    outputs = keras.Model(model.input, model.get_layer("hidden").output)(PROBE)
+    expected = np.flatnonzero((np.asarray(outputs) == 0).all(axis=0)).tolist()
+    assert {1, 4} <= set(expected)
+    assert recorder.dead_unit_numbers() == {"hidden": expected}
+    assert recorder.measures["dead_units"][-1] == pytest.approx(len(expected) / 6)
+
+
+def test_signs_of_smooth_units_are_recorded_if_asked_to():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "gelu", name="smooth")])
+    model.compile(keras.optimizers.SGD(0.5), loss="mse")
+    with pytest.raises(ValueError, match=r"smooth=True"):
+        _fit(Recorder(PROBE), model)
+    recorder = Recorder(PROBE, smooth=True)
+    history = _fit(recorder, model, epochs=1).history
+    signs = np.asarray(model(PROBE)) > 0
+    frequency = snapshots.unit_frequency(recorder.snapshots[-1], "smooth")["smooth"]
+    np.testing.assert_allclose(frequency, signs.mean(axis=0))
+    assert 0 <= history["activation_hamming"][0] <= 1
+    # They have a gradient on both sides.
+    assert np.isnan(history["dead_units"][0])
+    assert recorder.dead_unit_numbers() == {}

@@ -162,3 +162,27 @@ def test_a_model_without_rectifiers_is_refused():
     for model in (keras.Sequential([keras.Input((2,)), layers.Dense(2, "tanh")]), Hidden()):
         with pytest.raises(ValueError, match="no rectifier was found.*make them layers"):
             rectifiers.read(model, np.ones((1, 2), "float32"))
+
+
+GATES = ["celu", "elu", "gelu", "hard_silu", "mish", "selu", "silu"]
+
+
+@pytest.mark.parametrize("activation", GATES)
+def test_smooth_activations_are_read_by_their_sign_if_asked_to(activation):
+    inputs = keras.Input((6,))
+    layer = layers.Dense(8, activation, name="smooth", bias_initializer="normal")
+    model = keras.Model(inputs, layer(inputs))
+    x = 3 * np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    (reading,) = rectifiers.read(model, x, smooth=True)
+    assert reading.kind == "smooth"
+    np.testing.assert_array_equal(reading.planes[0], _before(model, layer, x) > 0)
+    with pytest.raises(ValueError, match="'smooth' are smooth and have no kinks.*smooth=True"):
+        rectifiers.read(model, x)
+
+
+@pytest.mark.parametrize("layer", [layers.ELU(), layers.Activation("gelu")])
+def test_layers_of_smooth_activations(layer):
+    model = keras.Sequential([keras.Input((2,)), layer, layers.ReLU(), layers.Dense(1, "tanh")])
+    kinds = [r.kind for r in rectifiers.read(model, np.ones((1, 2)), smooth=True)]
+    assert kinds == ["smooth", "rectifier"]
+    assert [r.kind for r in rectifiers.read(model, np.ones((1, 2)))] == ["rectifier"]

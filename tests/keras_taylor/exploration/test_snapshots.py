@@ -125,3 +125,8 @@ def test_snapshots_of_different_models_do_not_compare():
     other = Probe(keras.Sequential([keras.Input((1,)), keras.layers.ReLU()]), PROBE).snapshot()
     with pytest.raises(ValueError, match="different models"):
         snapshots.hamming(_snapshot(), other)
+
+
+def test_dead_units_are_told_by_layer_and_number():
+    frequency = {"a": np.array([0.0, 1e-9, 0.0]), "b": np.array([1.0]), "c": np.zeros(1)}
+    assert snapshots.dead_unit_numbers(frequency) == {"a": [0, 2], "c": [0]}

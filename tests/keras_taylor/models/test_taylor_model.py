@@ -257,12 +257,6 @@ class TestBadInput:
         with pytest.raises(ValueError, match="not built"):
             kt.TaylorModel.from_model(keras.Sequential([layers.Dense(2)]))
 
-    def test_several_replicas(self):
-        model = _compile(kt.TaylorModel.from_model(_plain()))
-        model._distribute_strategy = type("Strategy", (), {"num_replicas_in_sync": 2})()
-        with pytest.raises(ValueError, match="several replicas"):
-            model.make_train_function()
-
     def test_wrong_derivatives_name_the_layer(self):
         inputs = keras.Input((4, 4, 2))
         x = layers.Conv2D(2, 3, padding="same")(inputs)

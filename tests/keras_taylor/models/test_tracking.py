@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_taylor.models.tracking import ComparatorTracking, EpochMean, SavedTracking
-from keras_taylor.taylor.batch import batch_of, expand
+from keras_taylor.taylor.batch import batch_of, expand, loss_at
 
 X, Y = np.array([[1.0, 2.0], [0.0, 1.0]], "float32"), np.zeros((2, 1), "float32")
 # The model has ones for weights: outputs 3 and 1 on X.
@@ -24,7 +24,8 @@ def model():
 def _round(tracking, model):
     batch = batch_of(model, X, Y)
     expanded = expand(batch, tracking.directions(model))
-    tracking.add(batch, expanded, keras.ops.convert_to_tensor(LOSS))
+    values = [loss_at(batch, expanded, number) for number in range(len(expanded.directions))]
+    tracking.add(batch, values, keras.ops.convert_to_tensor(LOSS))
 
 
 def test_averages_are_over_rounds_and_metrics_over_the_epoch(model):

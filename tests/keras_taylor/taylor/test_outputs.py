@@ -6,7 +6,8 @@ import pytest
 from keras import layers, losses
 
 from keras_taylor.taylor.endings import ends_in_logits
-from keras_taylor.taylor.outputs import OutputLoss, compiled_loss
+from keras_taylor.taylor.outputs import OutputLoss
+from keras_taylor.taylor.training_loss import training_loss
 
 
 def _model(activation, loss, units=3):
@@ -18,7 +19,7 @@ def _model(activation, loss, units=3):
 
 def _expanded(model, y):
     outputs = model(np.random.default_rng(0).normal(size=(5, 4)))
-    output_loss = OutputLoss.of(compiled_loss(model), y, outputs)
+    output_loss = OutputLoss.of(training_loss(model), y, outputs)
     return output_loss, outputs, output_loss.points(outputs)
 
 
@@ -65,7 +66,7 @@ def test_single_probability_with_flat_labels():
 def test_a_given_loss_goes_before_the_compiled_one():
     model = _model(None, "mse")
     outputs = model(np.ones((5, 4)))
-    output_loss = OutputLoss.of(compiled_loss(model, "mae"), np.zeros((5, 3)), outputs)
+    output_loss = OutputLoss.of(training_loss(model, "mae"), np.zeros((5, 3)), outputs)
     points = output_loss.points(outputs)
     expected = np.abs(outputs).mean()
     np.testing.assert_allclose(output_loss(np.zeros((5, 3)), outputs, points), expected, rtol=1e-6)
@@ -80,17 +81,11 @@ def test_loss_trackers_of_single_outputs_are_left_alone():
     model.evaluate(x, y, verbose=0)
     before = [variable.numpy() for metric in model.metrics for variable in metric.variables]
     found = model(x)
-    output_loss = OutputLoss.of(compiled_loss(model), y, found)
+    output_loss = OutputLoss.of(training_loss(model), y, found)
     output_loss(y, found, output_loss.points(found))
     after = [variable.numpy() for metric in model.metrics for variable in metric.variables]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_no_loss():
-    model = _model(None, loss=None)
-    with pytest.raises(ValueError, match="without a loss"):
-        compiled_loss(model)
 
 
 def test_an_output_is_made_again_from_its_point():
@@ -110,7 +105,7 @@ def test_losses_of_single_outputs_are_replaced_with_their_weights():
     model.compile(loss={"a": "mse", "b": "mae"}, loss_weights={"a": 2.0, "b": 0.5})
     x, y = np.ones((5, 4)), {"a": np.ones((5, 2)), "b": np.zeros((5, 1))}
     found = model(x)
-    output_loss = OutputLoss.of(compiled_loss(model), y, found)
+    output_loss = OutputLoss.of(training_loss(model), y, found)
     replaced = output_loss.replaced(lambda loss: losses.MeanSquaredError(), y, found)
     points = [np.asarray(point) for point in replaced.points(found)]
     expected = 2.0 * np.mean((points[0] - 1) ** 2) + 0.5 * np.mean(points[1] ** 2)

@@ -38,6 +38,17 @@ def test_names_batch_sizes_and_wrapping_do_not_count():
     assert difference(model_identity(sequential), model_identity(wrapped)) is None
 
 
+def test_names_of_operations_between_layers_do_not_count():
+    def build():
+        inputs = keras.Input((5,))
+        # Each has a name with a number that counts those of the process.
+        return keras.Model(inputs, layers.Dense(5)(inputs) + keras.ops.tanh(inputs))
+
+    one, other = build(), build()
+    assert [x.name for x in one.operations] != [x.name for x in other.operations]
+    assert difference(model_identity(one), model_identity(other)) is None
+
+
 def test_what_is_computed_counts():
     plain, found = model_identity(_model()), model_identity(_model("tanh"))
     assert difference(plain, found, "model") == (
