@@ -35,8 +35,9 @@ class Diagnosis:
             - `rounds`: the rounds in the sums;
             - `relative_regret`, `step_ratio`, `gradient_agreement`: as the tracker reads them, the
               step ratio NaN where it is not tracked;
-            - `verdict`: `"raise"`, `"lower"`, `"fits"`, `"lags"`, `"still"`, `"diverged"`,
-              `"too few rounds"`, `"no rounds"` or `"cannot tell"`;
+            - `verdict`: `"raise"`, `"lower"`, `"fits"`, `"lags"`, `"still"`, `"dead"`,
+              `"of a dead network"`, `"diverged"`, `"too few rounds"`, `"no rounds"` or
+              `"cannot tell"`;
             - `factor`: what to multiply the learning rate by, NaN without advice;
             - `suggested_rate`: the learning rate times the factor;
             - `dead_units`: the share of rectifier units that are off for all of the recorder's
@@ -94,7 +95,8 @@ def diagnose(optimizer, recorder=None, learning_rate=None):
 
     Args:
         optimizer: A `RegretTracker`, an optimizer that wraps one, or a model compiled with one.
-        recorder: A `keras_taylor.callbacks.ActivationRecorder` of the run, for dead units.
+        recorder: A `keras_taylor.callbacks.ActivationRecorder` of the run, for dead units. Where
+            most rectifiers are dead, there is no advice on the rate.
         learning_rate: The rate that the advice is about; by default the optimizer's, and with a
             schedule its largest over the rounds tracked. To give where a callback changed it.
 
@@ -123,7 +125,7 @@ def diagnose(optimizer, recorder=None, learning_rate=None):
     peak, is_scheduled = peak_rate(tracker, rounds)
     rate = peak if learning_rate is None else float(learning_rate)
     dead = _dead_units(recorder)
-    rows = [_row(*pair, rate, dead) for pair in _readings(tracker, rounds)]
+    rows = [_row(*pair, rate) for pair in _readings(tracker, rounds, dead)]
     notes = ()
     # Optimizers hold their rate in float32.
     if is_scheduled or not math.isclose(rate, float(tracker.learning_rate), rel_tol=1e-6):
@@ -156,7 +158,7 @@ def checked_tracker(optimizer):
     return tracker
 
 
-def _readings(tracker, rounds):
+def _readings(tracker, rounds, dead):
     """Yields `(numbers, reading)` for the network, then for each layer."""
     names = ("relative_regret", "gradient_agreement", "distance_travelled")
     names += ("step_ratio",) if tracker.track_step_ratio else ()
@@ -168,30 +170,33 @@ def _readings(tracker, rounds):
         "skipped": int(tracker.skipped_steps),
         "network_agreement": network["gradient_agreement"],
         "signs_only": isinstance(innermost, keras.optimizers.Lion),
+        "network_dead_share": _dead_of("network", dead),
+        "deadest_layer": max(map(_off_share, dead.values()), default=math.nan),
     }
     parts = {"network": network}
     for layer in layers[names[0]]:
         parts[f"layer:{layer}"] = {name: layers[name][layer] for name in names}
     for part, values in parts.items():
+        dead_share = _dead_of(part, dead)
         reading = rules.Reading(
             is_layer=part != "network",
             agreement=values["gradient_agreement"],
             has_moved=values["distance_travelled"] > 0,
             step_ratio=values.get("step_ratio", math.nan),
+            dead_share=dead_share,
             **common,
         )
         numbers = {name: values.get(name, math.nan) for name in (*names[:2], "step_ratio")}
-        yield {"part": part, "rounds": rounds, **numbers}, reading
+        yield {"part": part, "rounds": rounds, **numbers, "dead_units": dead_share}, reading
 
 
-def _row(numbers, reading, rate, dead):
+def _row(numbers, reading, rate):
     verdict, factor, advice = rules.judge(reading)
     return numbers | {
         "verdict": verdict,
         "factor": factor,
         # A rate with more digits than are known would pretend too much.
         "suggested_rate": float(f"{rate * factor:.2g}"),
-        "dead_units": _dead_of(numbers["part"], dead),
         "advice": advice,
     }
 
@@ -213,7 +218,11 @@ def _dead_of(part, frequency):
     # Weights have paths such as `net/hidden`, recorded layers their names.
     name = part.removeprefix("layer:").rpartition("/")[2]
     units = frequency.get(name)
-    return math.nan if units is None else float(np.mean(np.asarray(units) == 0))
+    return math.nan if units is None else _off_share(units)
+
+
+def _off_share(frequency):
+    return float(np.mean(np.asarray(frequency) == 0))
 
 
 def _cell(value):

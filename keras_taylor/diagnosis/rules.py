@@ -32,6 +32,9 @@ DIVERGED_SHARE = 0.1
 # A layer whose q is so many times the network's lags; at best rates it was at most 2.8 times, and
 # the q of single layers up to 3.
 LAG, RAISE_LAYER_ABOVE = 3.0, 3.0
+# Shares of dead rectifiers of a layer, and of a network with such a layer. Tuned runs of the MNIST
+# autoencoder had up to 0.47 of all dead; a narrow layer may be dead in a network that learns.
+DEAD_LAYER, DEAD_NETWORK = 0.9, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Reading:
         has_moved: Whether a weight of the part changed.
         step_ratio: The part's step ratio; NaN where it is not tracked.
         signs_only: Whether the optimizer uses signs of gradients and no more of them, as Lion does.
+        dead_share: The share of the part's rectifiers that are off for all examples of a recorder;
+            NaN without one.
+        network_dead_share: The network's.
+        deadest_layer: The largest such share of a single layer.
     """
 
     is_layer: bool
@@ -57,6 +64,9 @@ class Reading:
     has_moved: bool
     step_ratio: float = math.nan
     signs_only: bool = False
+    dead_share: float = math.nan
+    network_dead_share: float = math.nan
+    deadest_layer: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +94,17 @@ def _no_factor(reading):
     return math.nan
 
 
+def _is_of_dead_network(reading):
+    has_dead_layer = reading.deadest_layer >= DEAD_LAYER
+    return has_dead_layer and reading.network_dead_share >= DEAD_NETWORK
+
+
+def _is_dead(reading):
+    if reading.is_layer:
+        return reading.dead_share >= DEAD_LAYER
+    return _is_of_dead_network(reading)
+
+
 # The first rule that holds speaks.
 RULES = (
     Rule(
@@ -102,6 +123,24 @@ RULES = (
         "no rounds tracked yet: train first",
         "no rounds tracked yet",
         "The sums are empty.",
+    ),
+    Rule(
+        "dead",
+        _is_dead,
+        _no_factor,
+        "most rectifiers are dead: begin anew, with another initialisation or a lower rate",
+        "nearly all its units are dead",
+        "Dead units have no gradient, so that the sums are about the few weights that are left, or "
+        "about the rounds before: what they say of the rate is beside the point.",
+    ),
+    Rule(
+        "of a dead network",
+        _is_of_dead_network,
+        _no_factor,
+        "",
+        "cannot tell: most rectifiers of the network are dead",
+        "What a layer learns behind or before a dead one says nothing of its steps in a network "
+        "that learns.",
     ),
     Rule(
         "too few rounds",

@@ -152,18 +152,31 @@ def test_without_a_tracker_it_says_how_to_get_one():
         kt.diagnose(_tracker())
 
 
-def test_dead_units_come_from_a_recorder():
+def _rows_of_hidden(bias):
+    """Trains a layer of five rectifiers with a given bias; returns its diagnosis by part."""
     x, y = np.ones((8, 4)), np.ones((8, 2))
     inputs = keras.Input((4,))
-    hidden = keras.layers.Dense(5, "relu", name="hidden", bias_initializer=_three_dead)(inputs)
+    hidden = keras.layers.Dense(5, "relu", name="hidden", bias_initializer=bias)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(2, name="out")(hidden))
     model.compile(_tracker(keras.optimizers.SGD(1e-4)), loss="mse")
     recorder = kt.callbacks.ActivationRecorder(x)
     model.fit(x, y, verbose=0, callbacks=[recorder])
-    rows = {row["part"]: row for row in kt.diagnose(model, recorder).rows}
+    return {row["part"]: row for row in kt.diagnose(model, recorder).rows}
+
+
+def test_dead_units_come_from_a_recorder():
+    rows = _rows_of_hidden(_three_dead)
     assert rows["network"]["dead_units"] == rows["layer:hidden"]["dead_units"]
     assert rows["layer:hidden"]["dead_units"] == pytest.approx(0.6)
     assert math.isnan(rows["layer:out"]["dead_units"])
+    assert {row["verdict"] for row in rows.values()} == {"too few rounds"}
+
+
+def test_a_dead_network_gets_no_advice_on_its_rate():
+    rows = _rows_of_hidden(keras.initializers.Constant(-99.0))
+    assert [row["verdict"] for row in rows.values()] == ["dead", "dead", "of a dead network"]
+    assert math.isnan(rows["network"]["suggested_rate"])
+    assert "most rectifiers are dead" in rows["network"]["advice"]
 
 
 def _three_dead(shape, dtype=None):

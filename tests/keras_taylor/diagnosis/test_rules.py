@@ -15,6 +15,10 @@ def _reading(**changes):
     return rules.Reading(**usual | {"agreement": agreement, "network_agreement": 1.0} | changes)
 
 
+def _dead(network, deadest_layer):
+    return {"network_dead_share": network, "deadest_layer": deadest_layer}
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict", "factor"),
     [
@@ -33,6 +37,13 @@ def _reading(**changes):
         ({"has_moved": False}, "still", None),
         ({"agreement": math.nan}, "still", None),
         ({"agreement": 5.0, "signs_only": True}, "cannot tell", None),
+        ({**_dead(0.6, 0.95), "step_ratio": 0.3}, "dead", None),
+        ({**_dead(0.6, 0.95), "rounds": ENOUGH - 1}, "dead", None),
+        (_dead(0.6, 0.8), "fits", 1.0),
+        (_dead(0.1, 1.0), "fits", 1.0),
+        ({"is_layer": True, "dead_share": 1.0, "has_moved": False}, "dead", None),
+        ({"is_layer": True, "dead_share": 0.8, **_dead(0.1, 1.0)}, "fits", 1.0),
+        ({"is_layer": True, "dead_share": 0.8, **_dead(0.6, 1.0)}, "of a dead network", None),
         ({"is_layer": True, "agreement": 4.0}, "lags", 4**1.25),
         ({"is_layer": True, "agreement": 4.0, "network_agreement": 2.0}, "raise", 4**1.25),
         ({"is_layer": True, "agreement": 2.9, "network_agreement": 0.7}, "fits", 1.0),
@@ -62,7 +73,10 @@ def test_sentences_tell_how_much(changes, sentence):
 def test_every_rule_has_a_reason_and_sentences():
     assert all(rule.reason for rule in rules.RULES)
     assert all(rule.of_layer for rule in rules.RULES)
-    assert [rule.verdict for rule in rules.RULES if not rule.of_network] == ["lags"]
+    assert [rule.verdict for rule in rules.RULES if not rule.of_network] == [
+        "of a dead network",
+        "lags",
+    ]
     assert len({rule.verdict for rule in rules.RULES}) == len(rules.RULES)
 
 
