@@ -76,7 +76,7 @@ def sandwich_figure(run):
     drawing.line(axes, 1, "regret at W¹", rounds, lower)
     axes.fill_between(rounds, lower, upper, color=drawing.COLOURS[2], alpha=0.25, lw=0)
     axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
-    axes.set(xscale="log")
+    drawing.scale_logarithmic(axes, "x")
     return drawing.finished(figure)
 
 
@@ -122,7 +122,7 @@ def _draw_growth(axes, runs, part):
         linear = values["average_linear_regret"]
         axes.plot(horizons, linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
         plot_data.add(axes, f"{_label(run)}, linear regret", horizons, linear)
-    axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
+    axes.set(title=_title(part), xlabel="round N", ylabel="cumulative regret")
     _finish_logarithmic(axes)
 
 
@@ -144,7 +144,7 @@ def _draw_regret(axes, runs, part):
             drawing.line(axes, index, _label(run), run["progress"]["round"], values)
             _draw_guarantee(axes, run, series)
     axes.set(title="Network" if part is None else part)
-    axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
+    axes.set(xlabel="round N", ylabel="cumulative linear regret")
     _finish_logarithmic(axes)
 
 
@@ -167,16 +167,17 @@ def _draw_over_root(axes, runs, part, quantity):
         )
         drawing.line(axes, index, _label(run), horizons, lower, lower, upper)
         axes.lines[-1].set_marker("o")
-    axes.set(title=f"{quantity} / √N", xscale="log", xlabel="round N", ylabel="sum / √N")
+    axes.set(title=f"{quantity} / √N", xlabel="round N", ylabel="sum / √N")
+    drawing.scale_logarithmic(axes, "x")
 
 
 def _finish_logarithmic(axes):
+    drawing.scale_logarithmic(axes, "x")
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set(yscale="log")
         _draw_guide(axes)
-    else:
-        note = "not positive at any round"
-        axes.text(0.5, 0.5, note, color=drawing.INK, ha="center", transform=axes.transAxes)
+    elif any(len(line.get_ydata()) for line in axes.lines):
+        drawing.write_note(axes, "not positive at any round")
 
 
 def _draw_guide(axes):

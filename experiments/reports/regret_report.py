@@ -45,7 +45,7 @@ def sections(runs, summaries, tracked_rounds):
     return [
         report.Section(
             "Loss = Taylor optimum + regret",
-            _notes(summaries),
+            notes(summaries),
             table=report.Table(*regret_tables.decomposition_table(summaries)),
             pictures=_split_pictures(runs, summaries),
         ),
@@ -145,8 +145,8 @@ def _layer_pictures(runs):
     )
 
 
-def _notes(summaries):
-    """Returns sentences about runs with wide intervals, divergence or rounds left out."""
+def notes(summaries):
+    """Returns sentences about runs with wide intervals or none, divergence, rounds left out."""
     return tuple(note for item in summaries for note in _notes_on(item))
 
 
@@ -158,9 +158,14 @@ def _notes_on(item):
             f"{item['optimizer']}: the interval of {', '.join(wide)} is wider than the tolerance."
         )
     if item["diverged"]:
+        place = f"at round {item['rounds']}" if item["rounds"] else "during the burn-in"
         yield (
-            f"{item['optimizer']} diverged: at round {item['rounds']} its loss was not finite, and "
-            "training stopped."
+            f"{item['optimizer']} diverged: {place} its loss was not finite, and training stopped."
+        )
+    elif not item["decomposition"]["parts"]:
+        yield (
+            f"{item['optimizer']} has no decomposition: it takes at least two rounds, since the "
+            "weights of one are their only comparator."
         )
     if item["skipped_steps"]:
         yield (

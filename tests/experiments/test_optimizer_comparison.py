@@ -12,7 +12,7 @@ from experiments.runs import comparison
 from experiments.runs.settings import ComparisonSettings
 from experiments.tasks.errors import UsageError
 
-SECONDS = ("seconds", "environment")
+SECONDS = ("seconds", "environment", "sha256")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
     cluster.wait_for_nodes()
     settings, directory = finished
     runs = optimizer_comparison._grid(settings)
-    done = comparison._on_cluster(runs, tmp_path, cluster.address)
+    done = comparison._on_cluster(runs, tmp_path, cluster.address, ray)
     next(done)
     cluster.remove_node(node, allow_graceful=False)
     list(done)
