@@ -142,10 +142,13 @@ def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
     runs = optimizer_comparison._grid(settings)
     done = comparison._on_cluster(runs, tmp_path, cluster.address, ray)
     next(done)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     cluster.remove_node(node, allow_graceful=False)
     list(done)
     ray.shutdown()
     cluster.shutdown()
+    assert kept, "a run was done before the node died"
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "and is not trained again"
     found, expected = _runs(tmp_path), _runs(directory)
     assert found == {name: expected[name] for name in found}
     assert len(found) == len(runs)
