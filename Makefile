@@ -14,7 +14,10 @@ LOWEST_UV := $(LOWEST)/uv/bin/uv
 LOWEST_RUN := $(LOWEST)/env/bin/python
 LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test test-trust test-lowest lint format clean
+# Where `build` is, for a release.
+RELEASE := .venv-release
+
+.PHONY: demo test test-trust test-lowest release-check lint format clean
 
 demo: $(STAMP)
 	$(RUN) -m experiments.taylor_regret --output_dir=$(DEMO) --data_dir=out/data
@@ -33,6 +36,11 @@ test-lowest: $(LOWEST_STAMP)
 	$(LOWEST_RUN) -m pytest -n 2 --dist loadfile
 	$(LOWEST_RUN) -m ruff check .
 	$(LOWEST_RUN) -m ruff format --check .
+
+# Wheel and sdist in out/dist, installed into an empty environment and tried there; some minutes,
+# most of them for TensorFlow.
+release-check: $(RELEASE)/.installed
+	$(RELEASE)/bin/python -u .ci/release.py
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -57,5 +65,10 @@ $(LOWEST_STAMP): setup.py pyproject.toml
 		--editable '.[cpu,experiments,test]'
 	touch $@
 
+$(RELEASE)/.installed:
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet build
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) out build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(RELEASE) out build dist *.egg-info

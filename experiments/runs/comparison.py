@@ -183,7 +183,7 @@ def _ray():
         import ray
     except ImportError as error:
         raise UsageError(
-            "--ray_address needs Ray: install it with pip install 'keras-taylor[cluster]'"
+            "--ray_address needs Ray: install it with pip install 'ray>=2.40'"
         ) from error
     return ray
 

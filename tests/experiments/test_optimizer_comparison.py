@@ -166,5 +166,5 @@ def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     runs = optimizer_comparison._grid(finished[0])
-    with pytest.raises(UsageError, match=r"keras-taylor\[cluster\]"):
+    with pytest.raises(UsageError, match="pip install 'ray"):
         comparison.finish_all(runs, tmp_path, ray_address="local")
