@@ -66,7 +66,8 @@ def _case(directory, settings, steps, trainers, choice, seed):
             lambda: rate_advice.find_by_range(settings.task, choice, seed, settings.data_dir),
         )
 
-    return run_files.run_once(directory / "runs" / f"{choice.label}_{seed}.json", train)
+    name = f"{choice.label.replace(':', '_')}_{seed}"
+    return run_files.run_once(directory / "runs" / f"{name}.json", train)
 
 
 def write(directory, cases, configuration, steps):
