@@ -15,7 +15,10 @@ LOWEST_UV := $(LOWEST)/uv/bin/uv
 LOWEST_RUN := $(LOWEST)/env/bin/python
 LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test test-trust test-lowest docs docs-serve lint format clean
+# Where `build` is, for a release.
+RELEASE := .venv-release
+
+.PHONY: demo test test-trust test-lowest release-check docs docs-serve lint format clean
 
 demo: $(STAMP)
 	$(RUN) -m experiments.taylor_regret --output_dir=$(DEMO) --data_dir=out/data
@@ -42,6 +45,11 @@ docs: $(DOCS_STAMP)
 
 docs-serve: $(DOCS_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
+
+# Wheel and sdist in out/dist, installed into an empty environment and tried there; some minutes,
+# most of them for TensorFlow.
+release-check: $(RELEASE)/.installed
+	$(RELEASE)/bin/python -u .ci/release.py
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
@@ -70,5 +78,10 @@ $(LOWEST_STAMP): setup.py pyproject.toml
 		--editable '.[cpu,experiments,test]'
 	touch $@
 
+$(RELEASE)/.installed:
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet build
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(LOWEST) out build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(RELEASE) out build dist *.egg-info

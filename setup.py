@@ -46,6 +46,8 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords="keras tensorflow optimizer regret learning-rate online-convex-optimization taylor",
+    project_urls={"Paper": "https://arxiv.org/abs/1611.02345"},
     python_requires=">=3.11",
     packages=find_packages(include=["keras_taylor", "keras_taylor.*"]),
     # `make test-lowest` installs the lower bounds themselves and runs the tests with them.
@@ -60,8 +62,11 @@ setup(
     },
     classifiers=[
         "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
-        "Programming Language :: Python :: 3",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

@@ -23,7 +23,7 @@ import rich
 
 from experiments.analysis import exploration_summary
 from experiments.reports import drawing, exploration_report, formatting, report
-from experiments.runs import event_logs, exploring, flags, results, training
+from experiments.runs import event_logs, exploring, flags, results, run_files, training
 from experiments.runs.settings import ExplorationSettings
 from experiments.tasks import tasks
 
@@ -61,7 +61,7 @@ def _run(directory, task, examples, choice, seed, plan, settings):
         log_dir=directory / event_logs.DIRECTORY / name,
     )
     path = directory / "runs" / f"{name}.json"
-    return results.run_once(path, explore, f"{choice.label} {seed}")
+    return run_files.run_once(path, explore, f"{choice.label} {seed}")
 
 
 def write(directory, runs, configuration, plan):
@@ -80,6 +80,8 @@ def write(directory, runs, configuration, plan):
     formatting.print_table(
         "Does more exploration go with", *exploration_report.claim_table(summary)
     )
+    for note in exploration_report.notes(runs):
+        rich.print(note)
     report.write(
         directory / "report.html",
         title,

@@ -12,7 +12,7 @@ On two cores the digits take about a minute. Expect tuned adaptive optimizers to
 SGD, with small differences between them.
 
 Runs are independent: `--workers` runs several on one machine, `--ray_address` on a Ray cluster
-(`pip install 'keras-taylor[cluster]'`), `--strategy` spreads each run over several devices.
+(`pip install -e '.[cluster]'`), `--strategy` spreads each run over several devices.
 
 Writes `report.html`, `results.json`, `comparison.csv`, plots as PNG, and `tensorboard/` with losses
 and hyperparameters. After an interruption, a second start with the same `--output_dir` trains the

@@ -23,7 +23,7 @@ import tqdm
 
 from experiments.analysis import rate_summary
 from experiments.reports import drawing, formatting, rate_report, report
-from experiments.runs import comparison, flags, rate_advice, rate_trials, results, rounds
+from experiments.runs import comparison, flags, rate_advice, rate_trials, results, rounds, run_files
 from experiments.runs.settings import RateAdviceSettings
 from experiments.tasks import tasks
 
@@ -36,9 +36,9 @@ def main(settings):
     steps = _steps(settings)
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     cases = list(itertools.product(settings.choices(), settings.run_seeds()))
-    bar = tqdm.tqdm(cases, desc="optimizers and seeds", unit="case", dynamic_ncols=True)
     trainers = {}
-    found = [_case(directory, settings, steps, trainers, *case) for case in bar]
+    with tqdm.tqdm(cases, desc="optimizers and seeds", unit="case", dynamic_ncols=True) as bar:
+        found = [_case(directory, settings, steps, trainers, *case) for case in bar]
     write(directory, found, configuration, steps)
     return directory
 
@@ -66,7 +66,8 @@ def _case(directory, settings, steps, trainers, choice, seed):
             lambda: rate_advice.find_by_range(settings.task, choice, seed, settings.data_dir),
         )
 
-    return results.run_once(directory / "runs" / f"{choice.label}_{seed}.json", train)
+    name = f"{choice.label.replace(':', '_')}_{seed}"
+    return run_files.run_once(directory / "runs" / f"{name}.json", train)
 
 
 def write(directory, cases, configuration, steps):

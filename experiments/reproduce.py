@@ -35,7 +35,7 @@ from experiments.runs.settings import (
     ReproductionSettings,
     ShatteringSettings,
 )
-from experiments.tasks import rates
+from experiments.tasks import datasets, rates, tasks
 from experiments.tasks.errors import UsageError
 
 EXPERIMENT = "reproduce"
@@ -55,11 +55,13 @@ def main(settings):
 
 
 def _report(directory):
-    configuration = _read(directory / results.CONFIGURATION)
+    configuration = results.read_finished(directory / results.CONFIGURATION)
+    if configuration.get("experiment") != EXPERIMENT:
+        raise UsageError(f"{directory} holds no reproduction, which --report_only needs")
     by_task = {
         plan["task"]: _read_task(directory / plan["task"], plan) for plan in configuration["tasks"]
     }
-    shattering = _read(directory / SHATTERING / RESULTS)
+    shattering = results.read_finished(directory / SHATTERING / RESULTS)
     reproduction_report.write(directory, by_task, shattering, configuration)
     rich.print(f"Report: {directory / 'report.html'}")
 
@@ -72,17 +74,33 @@ def _run(settings, directory):
         "tasks": [dataclasses.asdict(plan) for plan in presets.PRESETS[settings.preset]],
         "shattering": presets.SHATTERING[settings.preset],
     }
+    _check_data(settings)
     results.claim(directory, results.jsonable(configuration))
     for plan in presets.PRESETS[settings.preset]:
         _run_task(settings, plan, directory / plan.task)
     shattered_gradients.main(_shattering(settings, directory))
 
 
+def _check_data(settings):
+    """Prepares the data of all tasks, so that none is found missing after hours of another."""
+    names = [plan.task for plan in presets.PRESETS[settings.preset]]
+    for name in (*names, shattered_gradients.TASK):
+        datasets.prepared(tasks.get(name).dataset, settings.data_dir)
+
+
+def _choices(tuned):
+    """Returns the optimizers at their best rates, without those that diverged at every rate."""
+    best = rates.best(tuned["grid"])
+    return tuple(f"{name}:{rate}" for name, rate in best.items() if rate is not None)
+
+
 def _run_task(settings, plan, directory):
     rich.print(f"[bold]{plan.task}[/bold]: tuning")
     tuned = optimizer_comparison.main(_comparison(settings, plan, directory))
-    best = rates.best(results.read_json(tuned / "results.json")["grid"])
-    choices = tuple(f"{name}:{rate}" for name, rate in best.items() if rate is not None)
+    choices = _choices(results.read_json(tuned / RESULTS))
+    if not choices:
+        rich.print(f"{plan.task}: every rate of every optimizer diverged, nothing to decompose")
+        return
     common = {
         "task": plan.task,
         "seed": settings.seed,
@@ -157,18 +175,13 @@ def _shattering(settings, directory):
 
 
 def _read_task(directory, plan):
-    names = ["comparison", "decomposition"]
+    found = {"comparison": results.read_finished(directory / "comparison" / RESULTS)}
+    # Where every rate diverged, the comparison is all that there is.
+    names = ["decomposition"] if _choices(found["comparison"]) else []
     # Results from before there was a second window have no word on it.
-    names += [presets.FROM_MIDDLE] if plan.get("from_middle") else []
-    names += ["exploration"] if plan["explored"] else []
-    return {name: _read(directory / name / RESULTS) for name in names}
-
-
-def _read(path):
-    try:
-        return results.read_json(path)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path.parent} holds no results: run without --report_only") from error
+    names += [presets.FROM_MIDDLE] if names and plan.get("from_middle") else []
+    names += ["exploration"] if names and plan["explored"] else []
+    return found | {name: results.read_finished(directory / name / RESULTS) for name in names}
 
 
 if __name__ == "__main__":

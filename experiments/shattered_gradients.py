@@ -23,22 +23,22 @@ import tqdm
 
 from experiments.analysis import shattering_summary
 from experiments.reports import drawing, formatting, report, shattering_report
-from experiments.runs import exploring, flags, results, shattering
+from experiments.runs import exploring, flags, results, run_files, shattering
 from experiments.runs.settings import ShatteringSettings
 from experiments.tasks import tasks
 
-EXPERIMENT = "shattered_gradients"
+EXPERIMENT, TASK = "shattered_gradients", "digits_classifier"
 
 
 def main(settings):
     """Measures all networks and writes all results; returns their directory."""
     configuration = results.jsonable(settings.configuration(EXPERIMENT))
-    task = tasks.get("digits_classifier")
+    task = tasks.get(TASK)
     x = exploring.probe(task, tasks.examples(task, settings.data_dir))
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
     cases = list(itertools.product(settings.kinds, settings.depths, settings.run_seeds()))
-    bar = tqdm.tqdm(cases, desc="networks", unit="network", dynamic_ncols=True)
-    runs = [_run(directory, x, settings, *case) for case in bar]
+    with tqdm.tqdm(cases, desc="networks", unit="network", dynamic_ncols=True) as bar:
+        runs = [_run(directory, x, settings, *case) for case in bar]
     write(directory, runs, configuration)
     return directory
 
@@ -52,7 +52,7 @@ def _run(directory, x, settings, kind, depth, seed):
         return run | {"seconds": time.perf_counter() - began}
 
     name = f"{kind.replace(' ', '_')}_{depth}_{seed}"
-    return results.run_once(directory / "runs" / f"{name}.json", measure)
+    return run_files.run_once(directory / "runs" / f"{name}.json", measure)
 
 
 def write(directory, runs, configuration):

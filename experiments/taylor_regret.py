@@ -34,7 +34,7 @@ from experiments.reports import (
     regret_tables,
     report,
 )
-from experiments.runs import event_logs, flags, results, training
+from experiments.runs import event_logs, flags, results, run_files, training
 from experiments.runs.settings import RegretSettings
 from experiments.tasks import tasks
 from keras_taylor.optimum import decomposition
@@ -53,6 +53,7 @@ def main(settings):
     """
     configuration = settings.configuration(EXPERIMENT)
     task = tasks.get(settings.task)
+    training.check_parts(task, settings.parts)
     examples = tasks.examples(task, settings.data_dir)
     plan = training.plan_of(task, examples, settings)
     directory = results.claim(settings.output_path(EXPERIMENT), configuration)
@@ -77,7 +78,7 @@ def main(settings):
 
 def _run(directory, choice, train):
     name = choice.label.replace(":", "_")
-    return results.run_once(
+    return run_files.run_once(
         directory / "runs" / f"{name}.json",
         lambda: train(
             choice,
@@ -97,6 +98,8 @@ def _write(directory, runs, plan, configuration):
     formatting.print_table("Do the steps fit?", *regret_tables.network_step_table(summaries))
     rich.print("Step ratio about 1 to 2: they do. Far above: too short. Below 1: too long.\n")
     formatting.print_table("What to do", *regret_tables.advice_table(summaries))
+    for note in regret_report.notes(summaries):
+        rich.print(note)
     report.write(
         directory / "report.html",
         _title(configuration),

@@ -47,6 +47,16 @@ def replica_count():
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def strategy_replica_count():
+    """Returns the number of replicas of the present strategy, within a step or not."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def is_in_scope(variable):
+    """Returns whether a Keras variable was made in the scope of the present strategy."""
+    return tf.distribute.get_strategy().extended.variable_created_in_scope(variable.value)
+
+
 def is_reachable(tensor):
     """Returns whether the present code can use a tensor: it is eager or from this graph."""
     if not tf.is_symbolic_tensor(tensor):

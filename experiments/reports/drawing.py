@@ -94,10 +94,24 @@ def subplots(panel_count):
     return drawing, panels[:panel_count]
 
 
-def scale_logarithmic(axes):
-    """Makes the axis of the values logarithmic if a line has a positive value."""
-    if any((np.asarray(line.get_ydata(), float) > 0).any() for line in axes.lines):
-        axes.set(yscale="log")
+def scale_logarithmic(axes, axis="y"):
+    """Makes an axis, `"x"` or `"y"`, logarithmic if a line has a positive value there."""
+    values = [line.get_xdata() if axis == "x" else line.get_ydata() for line in axes.lines]
+    if any((np.asarray(one, float) > 0).any() for one in values):
+        axes.set(**{f"{axis}scale": "log"})
+
+
+def is_empty(axes):
+    """Tells whether a panel has no point, as where all runs diverged."""
+    places = [line.get_ydata() for line in axes.lines]
+    # Bands of nothing have vertices, too.
+    places += [path.vertices for band in axes.collections for path in band.get_paths()]
+    return not axes.patches and not any(np.isfinite(np.asarray(p, float)).any() for p in places)
+
+
+def write_note(axes, text):
+    """Writes a text in the middle of a panel."""
+    axes.text(0.5, 0.5, text, color=INK, ha="center", transform=axes.transAxes)
 
 
 def _label_logarithmic(axis):
@@ -124,7 +138,10 @@ def finished(drawing):
         axes.grid(color=FAINT, alpha=0.35, lw=0.6)
         for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
             text.set(color=INK, fontsize=TITLE_SIZE if text is axes.title else LABEL_SIZE)
-        axes.legend(frameon=False, labelcolor=INK, fontsize=LEGEND_SIZE)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, labelcolor=INK, fontsize=LEGEND_SIZE)
+        if is_empty(axes) and not axes.texts:
+            write_note(axes, "no run has a value")
     return drawing
 
 

@@ -138,6 +138,7 @@ def sections(runs, summary):
     return [
         report.Section(
             "Does more exploration go with a lower optimum and loss?",
+            notes(runs),
             table=report.Table(*claim_table(summary), text_columns=2),
             pictures=pictures,
         ),
@@ -148,6 +149,19 @@ def sections(runs, summary):
         *effect,
         report.Section("How to read it", terms=HOW_TO_READ),
     ]
+
+
+def notes(runs):
+    """Returns sentences about the runs that have no optimum."""
+    reasons = {
+        True: "diverged and has no optimum.",
+        False: "has no optimum: its weights did not move in the recorded rounds (one is too few).",
+    }
+    return tuple(
+        f"{run['optimizer']}, seed {run['seed']}, {reasons[run['diverged']]}"
+        for run in runs
+        if not run["optimum"]
+    )
 
 
 def scatter_figure(summaries, x, y):

@@ -76,7 +76,7 @@ def sandwich_figure(run):
     drawing.line(axes, 1, "regret at W¹", rounds, lower)
     axes.fill_between(rounds, lower, upper, color=drawing.COLOURS[2], alpha=0.25, lw=0)
     axes.set(title=run["optimizer"], xlabel="round N", ylabel="average regret")
-    axes.set(xscale="log")
+    drawing.scale_logarithmic(axes, "x")
     return drawing.finished(figure)
 
 
@@ -119,8 +119,9 @@ def _draw_growth(axes, runs, part):
         lower, upper = values["average_regret_lower"], values["average_regret_upper"]
         drawing.line(axes, index, _label(run), horizons, lower, lower, upper)
         axes.lines[-1].set_marker("o")
-        _draw_linear_regret(axes, run, part, horizons)
-    axes.set(title=_title(part), xscale="log", xlabel="round N", ylabel="cumulative regret")
+        if rows:
+            _draw_linear_regret(axes, run, part, horizons)
+    axes.set(title=_title(part), xlabel="round N", ylabel="cumulative regret")
     _finish_logarithmic(axes)
 
 
@@ -128,7 +129,7 @@ def _draw_linear_regret(axes, run, part, horizons):
     """Draws linear regret as it was read in training, from the first of the horizons on."""
     series = run["network"] if part == "network" else run["layers"][part.partition(":")[2]]
     steps = np.array(run["progress"]["steps"])
-    is_shown = steps >= min(horizons, default=0)
+    is_shown = steps >= min(horizons)
     linear = _positive(series["linear_regret"])[is_shown]
     axes.plot(steps[is_shown], linear, color=axes.lines[-1].get_color(), lw=0.8, ls=":")
     plot_data.add(axes, f"{_label(run)}, linear regret", steps[is_shown], linear)
@@ -152,7 +153,7 @@ def _draw_regret(axes, runs, part):
             drawing.line(axes, index, _label(run), run["progress"]["round"], values)
             _draw_guarantee(axes, run, series)
     axes.set(title="Network" if part is None else part)
-    axes.set(xscale="log", xlabel="round N", ylabel="cumulative linear regret")
+    axes.set(xlabel="round N", ylabel="cumulative linear regret")
     _finish_logarithmic(axes)
 
 
@@ -175,16 +176,17 @@ def _draw_over_root(axes, runs, part, quantity):
         )
         drawing.line(axes, index, _label(run), horizons, lower, lower, upper)
         axes.lines[-1].set_marker("o")
-    axes.set(title=f"{quantity} / √N", xscale="log", xlabel="round N", ylabel="sum / √N")
+    axes.set(title=f"{quantity} / √N", xlabel="round N", ylabel="sum / √N")
+    drawing.scale_logarithmic(axes, "x")
 
 
 def _finish_logarithmic(axes):
+    drawing.scale_logarithmic(axes, "x")
     if any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
         axes.set(yscale="log")
         _draw_guide(axes)
-    else:
-        note = "not positive at any round"
-        axes.text(0.5, 0.5, note, color=drawing.INK, ha="center", transform=axes.transAxes)
+    elif any(len(line.get_ydata()) for line in axes.lines):
+        drawing.write_note(axes, "not positive at any round")
 
 
 def _draw_guide(axes):

@@ -46,7 +46,7 @@ def sections(runs, summaries, tracked_rounds):
         *_advice(summaries),
         report.Section(
             "Loss = Taylor optimum + regret",
-            _notes(summaries),
+            notes(summaries),
             table=report.Table(*regret_tables.decomposition_table(summaries)),
             pictures=_split_pictures(runs, summaries),
         ),
@@ -154,8 +154,8 @@ def _layer_pictures(runs):
     )
 
 
-def _notes(summaries):
-    """Returns sentences about runs with wide intervals, divergence or rounds left out."""
+def notes(summaries):
+    """Returns sentences about runs with wide intervals or none, divergence, rounds left out."""
     return tuple(note for item in summaries for note in _notes_on(item))
 
 
@@ -167,9 +167,14 @@ def _notes_on(item):
             f"{item['optimizer']}: the interval of {', '.join(wide)} is wider than the tolerance."
         )
     if item["diverged"]:
+        place = f"at round {item['rounds']}" if item["rounds"] else "during the burn-in"
         yield (
-            f"{item['optimizer']} diverged: at round {item['rounds']} its loss was not finite, and "
-            "training stopped."
+            f"{item['optimizer']} diverged: {place} its loss was not finite, and training stopped."
+        )
+    elif not item["decomposition"]["parts"]:
+        yield (
+            f"{item['optimizer']} has no decomposition: it takes at least two rounds, since the "
+            "weights of one are their only comparator."
         )
     if item["skipped_steps"]:
         yield (

@@ -33,14 +33,11 @@ def evidence_of(by_task, shattering):
     """
     found = []
     for task, of_task in by_task.items():
-        split = of_task["decomposition"]
-        source = f"{task}/decomposition"
-        found += regret_claims.guaranteed(task, split["runs"], source)
-        found += regret_claims.regret_growth(task, split["runs"], source)
+        if "decomposition" in of_task:
+            found += _of_decomposition(task, of_task["decomposition"])
         if FROM_MIDDLE in of_task:
             runs, place = of_task[FROM_MIDDLE]["runs"], f"{task}/{FROM_MIDDLE}"
             found += regret_claims.regret_growth(task, runs, place, ", from the middle")
-        found += claims.explained_loss(task, split["summaries"], source)
         tuned = of_task["comparison"]["summary"]
         found += claims.better_solutions(task, tuned, f"{task}/comparison")
         if "exploration" in of_task:
@@ -48,6 +45,15 @@ def evidence_of(by_task, shattering):
             found += claims.exploring(task, summary, f"{task}/exploration")
     found += claims.shattering(shattering["runs"], "shattering")
     return sorted(found, key=lambda piece: piece.claim)
+
+
+def _of_decomposition(task, split):
+    source = f"{task}/decomposition"
+    return [
+        *regret_claims.guaranteed(task, split["runs"], source),
+        *regret_claims.regret_growth(task, split["runs"], source),
+        *claims.explained_loss(task, split["summaries"], source),
+    ]
 
 
 def seconds_of(by_task, shattering):
@@ -158,10 +164,13 @@ def _claim_sections(evidence):
 
 
 def _task_sections(task, of_task):
-    tuned, split = of_task["comparison"], of_task["decomposition"]
+    tuned = of_task["comparison"]
     sections = comparison_report.sections(tuned["grid"], _best(tuned), tuned["summary"])
-    rounds = split["summaries"][0]["rounds"]
-    sections += regret_report.sections(split["runs"], split["summaries"], rounds)
+    if "decomposition" in of_task:
+        split = of_task["decomposition"]
+        # A run that diverged has fewer rounds.
+        rounds = max(item["rounds"] for item in split["summaries"])
+        sections += regret_report.sections(split["runs"], split["summaries"], rounds)
     if "exploration" in of_task:
         explored = of_task["exploration"]
         sections += exploration_report.sections(
@@ -184,10 +193,10 @@ def _pictures(by_task, shattering):
         "half_widths": functools.partial(shattering_report.half_width_figure, shattering["runs"])
     }
     for task, of_task in by_task.items():
-        summaries = of_task["decomposition"]["summaries"]
-        found[f"{task}_decomposition"] = functools.partial(
-            regret_figures.decomposition_figure, summaries
-        )
+        if "decomposition" in of_task:
+            found[f"{task}_decomposition"] = functools.partial(
+                regret_figures.decomposition_figure, of_task["decomposition"]["summaries"]
+            )
     return found
 
 

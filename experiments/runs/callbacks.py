@@ -21,6 +21,10 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.set_postfix(_short(self._logs))
+        self.close()
+
+    def close(self):
+        """Ends the line of the bar, so that the message of an error has one of its own."""
         self._bar.close()
 
 

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import math
 import time
+from concurrent.futures import process
 
 import joblib
 import keras
 import numpy as np
 import tqdm
 
-from experiments.runs import callbacks, exploring, results
+from experiments.runs import callbacks, exploring, run_files
 from experiments.tasks import optimizers, strategies, tasks
 from experiments.tasks.errors import UsageError
 
@@ -117,7 +118,7 @@ class Curve(callbacks.DivergenceWatch):
 
 def finish(run, directory):
     """Returns a run as its file holds it; trains it first if there is no file."""
-    return results.run_once(_path(run, directory), lambda: train(run))
+    return run_files.run_once(_path(run, directory), lambda: train(run))
 
 
 def _path(run, directory):
@@ -135,31 +136,59 @@ def finish_all(runs, directory, workers=1, ray_address=None):
 
     Returns:
         The runs as dictionaries, in the same order.
+
+    Raises:
+        UsageError: if there is no Ray or no cluster, a worker died for good, or wrote its runs to a
+            place that cannot be seen from here.
     """
-    todo = [run for run in runs if not _path(run, directory).exists()]
-    bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(todo), unit="run", dynamic_ncols=True)
-    for _ in _done(todo, directory, workers, ray_address):
-        bar.update()
-    bar.close()
-    return [results.read_json(_path(run, directory)) for run in runs]
+    held = {run: run_files.read(_path(run, directory)) for run in runs}
+    todo = [run for run, found in held.items() if found is None]
+    done = _done(todo, directory, workers, ray_address)
+    begun = {"initial": len(runs) - len(todo), "unit": "run", "dynamic_ncols": True}
+    with tqdm.tqdm(total=len(runs), **begun) as bar:
+        for _ in done:
+            bar.update()
+    held |= {run: run_files.read(_path(run, directory)) for run in todo}
+    missing = [run.name for run, found in held.items() if found is None]
+    if missing:
+        raise UsageError(
+            f"{', '.join(missing)}: trained, but {directory} does not hold them: "
+            "--output_dir has to be a directory that all workers share"
+        )
+    return [held[run] for run in runs]
 
 
 def _done(todo, directory, workers, ray_address):
+    """Returns an iterator that trains."""
     if ray_address is not None:
-        return _on_cluster(todo, directory, ray_address)
+        return _on_cluster(todo, directory, ray_address, _ray())
     if workers == 1:
         return (finish(run, directory) for run in todo)
+    return _in_processes(todo, directory, workers)
+
+
+def _in_processes(todo, directory, workers):
     pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
-    return pool(joblib.delayed(finish)(run, directory) for run in todo)
+    try:
+        yield from pool(joblib.delayed(finish)(run, directory) for run in todo)
+    except process.BrokenProcessPool as error:
+        raise UsageError(
+            f"one of {workers} processes was killed, perhaps for want of memory: try fewer "
+            "--workers; what is finished is kept"
+        ) from error
 
 
-def _on_cluster(todo, directory, address):
+def _ray():
     try:
         import ray
     except ImportError as error:
         raise UsageError(
-            "--ray_address needs Ray: install it with pip install 'keras-taylor[cluster]'"
+            "--ray_address needs Ray: install it with pip install 'ray>=2.40'"
         ) from error
+    return ray
+
+
+def _on_cluster(todo, directory, address, ray):
     ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     remote = ray.remote(max_retries=3)(finish)
     # Workers have another working directory.

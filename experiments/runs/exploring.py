@@ -9,6 +9,8 @@ import numpy as np
 import keras_taylor as kt
 from experiments.runs import callbacks, event_logs, training
 from experiments.tasks import tasks
+from keras_taylor.optimum.optimum import INTERRUPTED
+from keras_taylor.optimum.solve import NoMovementError
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
 
@@ -52,6 +54,10 @@ def explore(
         tolerance: Gap of the optimum, relative to the value.
         max_passes: Most passes of its solve.
         log_dir: A directory for TensorBoard, or `None`. Older logs in it are removed.
+
+    Returns:
+        A dictionary. Its `optimum` is empty where the run diverged, or where the weights did not
+        move in the recorded rounds, as in a single one.
     """
     keras.utils.set_random_seed(seed)
     model = task.build_model()
@@ -87,9 +93,14 @@ def explore(
 
 
 def _optimum(trajectory, model, tolerance, max_passes):
-    found = kt.taylor_optimum(
-        trajectory, model, tolerance=tolerance, max_passes=max_passes, verbose=0
-    )
+    options = {"tolerance": tolerance, "max_passes": max_passes, "verbose": 0}
+    try:
+        found = kt.taylor_optimum(trajectory, model, **options)
+    except NoMovementError:
+        return {}
+    if found.reason == INTERRUPTED:
+        # What was found so far is for a user; a run with half a solve is not done.
+        raise KeyboardInterrupt
     lower, upper = found.interval()
     return {
         "radius": found.radius,

@@ -1,5 +1,6 @@
 """Command-line flags of the binaries: one table, from which each takes those of its settings."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -9,7 +10,7 @@ from absl import app, flags, logging
 
 from experiments.runs import presets, rounds
 from experiments.tasks import optimizers, shattering_networks, strategies, tasks
-from experiments.tasks.errors import DataNotFoundError, UsageError
+from experiments.tasks.errors import UsageError
 
 
 class PositiveParser(flags.FloatParser):
@@ -23,19 +24,29 @@ class PositiveParser(flags.FloatParser):
 
 
 class ListParser(flags.ArgumentParser):
-    """Parses a list with commas, each item by a parser of absl that checks its bounds."""
+    """Parses a list with commas, each item by a parser of absl that checks its bounds.
 
-    def __init__(self, item):
+    An item that is there twice is refused, and an empty list unless it `may_be_empty`.
+    """
+
+    def __init__(self, item, may_be_empty=False):
         super().__init__()
-        self.item, self.syntactic_help = item, f"a list of: {item.syntactic_help or 'texts'}"
+        self.item, self.may_be_empty = item, may_be_empty
+        self.syntactic_help = f"a list of: {item.syntactic_help or 'names'}"
 
     def parse(self, argument):
         """Returns the items as a tuple; a default is a tuple already."""
         if isinstance(argument, str):
             argument = argument.split(",") if argument.strip() else ()
-        return tuple(
+        items = tuple(
             self.item.parse(each.strip() if isinstance(each, str) else each) for each in argument
         )
+        repeated = [item for item in dict.fromkeys(items) if items.count(item) > 1]
+        if repeated:
+            raise UsageError(f"{repeated[0]!r} is listed twice: list each once")
+        if not items and not self.may_be_empty:
+            raise UsageError(f"the list is empty: expected {self.syntactic_help}")
+        return items
 
     def flag_type(self):
         return f"list of {self.item.flag_type()}"
@@ -45,7 +56,8 @@ class OptimizersParser(ListParser):
     """Parses a list of optimizers, which stay texts."""
 
     def __init__(self):
-        super().__init__(flags.ArgumentParser())
+        # `parse_all` says what is missing.
+        super().__init__(flags.ArgumentParser(), may_be_empty=True)
 
     def parse(self, argument):
         """Returns the texts as a tuple, if each of them is an optimizer."""
@@ -92,7 +104,7 @@ _optimizers = functools.partial(_list, OptimizersParser())
 _texts = functools.partial(_list, ListParser(flags.ArgumentParser()))
 _kinds = functools.partial(_list, ListParser(flags.EnumParser(list(shattering_networks.KINDS))))
 _counts = functools.partial(_list, ListParser(flags.IntegerParser(lower_bound=1)))
-_positive_list = functools.partial(_list, ListParser(PositiveParser()))
+_positive_list = functools.partial(_list, ListParser(PositiveParser(), may_be_empty=True))
 
 # By the name of a field of the settings: how its flag is defined, and its help text.
 FLAGS = {
@@ -168,7 +180,7 @@ def _names(kind):
 
 
 def run_binary(main, default):
-    """Runs `main(settings)` on the command line; a mistake of the user ends in one line.
+    """Runs `main(settings)` on the command line, with `one_line_errors`.
 
     Args:
         main: Function of the settings.
@@ -183,14 +195,27 @@ def run_binary(main, default):
         if not flags.FLAGS["verbosity"].present:
             # TensorFlow Datasets logs each read; tables and errors say what matters.
             logging.set_verbosity(logging.ERROR)
-        try:
+        with one_line_errors():
             if len(arguments) > 1:
                 raise UsageError(f"unexpected argument {arguments[1]!r}: flags start with --")
             main(settings_from_flags(type(default)))
-        except (UsageError, DataNotFoundError) as error:
-            sys.exit(f"error: {error}")
 
     app.run(run, flags_parser=_parse)
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """Ends the process with one line, without a traceback, on what the user can mend.
+
+    That is a mistake in the flags, a disk that is full or may not be written, a cluster that does
+    not answer, and an interruption.
+    """
+    try:
+        yield
+    except (UsageError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on with the runs that are missing")
 
 
 def _parse(arguments):

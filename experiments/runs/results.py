@@ -12,7 +12,6 @@ import sys
 from importlib import metadata
 
 import numpy as np
-import rich
 
 from experiments.tasks.errors import UsageError
 
@@ -31,16 +30,17 @@ def claim(directory, configuration):
         The directory as a `pathlib.Path`.
 
     Raises:
-        UsageError: if it holds another configuration's results, or files of unknown origin.
+        UsageError: if it holds another configuration's results, or files of unknown origin, or
+            nothing can be written there.
     """
     directory = pathlib.Path(directory)
     path = directory / CONFIGURATION
-    if path.exists():
-        _refuse_another(directory, read_json(path), jsonable(configuration))
-        return directory
     try:
-        _refuse_foreign_files(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _refuse_another(directory, read_finished(path), jsonable(configuration))
+        else:
+            _refuse_foreign_files(directory)
+        # Also where it is there already: before hours of training, this shows that one may write.
         write_json(path, configuration)
     except OSError as error:
         raise UsageError(f"cannot write results to {directory}: {error}") from error
@@ -68,22 +68,6 @@ def _refuse_foreign_files(directory):
         )
 
 
-def run_once(path, train, label=None):
-    """Returns the run that a file holds; where there is no file, trains the run and writes it.
-
-    Args:
-        path: The run's JSON file.
-        train: Function without arguments that returns the run, a dictionary. The versions and the
-            machine are added to it as `environment`.
-        label: Name of the run for a message if it is skipped; no message if `None`.
-    """
-    if not path.exists():
-        write_json(path, train() | {"environment": environment()})
-    elif label is not None:
-        rich.print(f"{label}: already in {path}, skipped")
-    return read_json(path)
-
-
 def jsonable(value):
     """Returns a value as JSON holds it: arrays as lists, numbers that are not finite as `None`."""
     if isinstance(value, dict):
@@ -100,6 +84,27 @@ def jsonable(value):
 def read_json(path):
     """Reads a JSON file."""
     return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
+def read_finished(path):
+    """Reads a JSON file that an experiment wrote, an object.
+
+    Raises:
+        UsageError: if there is no file, or it is damaged.
+    """
+    try:
+        found = read_json(path)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path.parent} holds no results, it has no {path.name}: train first"
+        ) from error
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        # Without its configuration, nobody knows what the rest of a directory is.
+        damaged = path.parent if path.name == CONFIGURATION else path
+        raise UsageError(f"{path} is damaged, no JSON object: remove {damaged} and train again")
+    return found
 
 
 def write_json(path, value):
@@ -135,17 +140,24 @@ def replacing(path, mode="w"):
     Args:
         path: The file to write; its directory is created.
         mode: `"w"` for text, `"wb"` for bytes.
+
+    Raises:
+        UsageError: if it cannot be written.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with partial.open(mode, **text) as file:
             yield file
         partial.replace(path)
+    except OSError as error:
+        # A full disk does not say which file it was.
+        raise UsageError(f"cannot write {path}: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def environment():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments.tasks.errors import UsageError
+from keras_taylor.trajectory import sampling
 
 # Rounds that are recorded by default.
 RECORDED = 300
@@ -45,7 +46,7 @@ def plan(total, burn_in=None, recorded=None, sample=None, examples=None):
         examples: As in `Plan`.
 
     Raises:
-        UsageError: if the run is too short.
+        UsageError: if the run is too short, for these rounds or for a sample of them.
     """
     if sample is not None:
         recorded = recorded or max(1, total - (burn_in or 0))
@@ -57,7 +58,17 @@ def plan(total, burn_in=None, recorded=None, sample=None, examples=None):
             f"--burn_in={max(found.burn_in, 0)} and --recorded_rounds={recorded} need more rounds "
             f"than the {total} of the run: lower them, or raise --epochs or --max_steps"
         )
+    if sample is not None:
+        _check_sample(found)
     return found
+
+
+def _check_sample(found):
+    """Raises a UsageError, before any training, where the rounds are too few for a sample."""
+    try:
+        sampling.strata(found.recorded, found.sample, 0, separate=found.examples is not None)
+    except ValueError as error:
+        raise UsageError(f"--sample={found.sample}: {error}") from error
 
 
 def log_spaced(total, most, first=1):

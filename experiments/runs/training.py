@@ -10,6 +10,7 @@ import numpy as np
 import keras_taylor as kt
 from experiments.runs import callbacks, event_logs, readings, rounds
 from experiments.tasks import tasks
+from experiments.tasks.errors import UsageError
 from keras_taylor.weights.scopes import Scopes
 
 # The comparators of the Taylor losses: the weights where tracking starts, and the iterates' mean.
@@ -82,7 +83,7 @@ def train(
         options = {"parts": parts, "horizons": horizons, "units": units, "max_passes": max_passes}
         split = decompose(trajectory, model, plan.recorded, radius, tolerance, **options)
         if log_dir is not None:
-            event_logs.write_decomposition(log_dir, split["parts"])
+            event_logs.write_decomposition(log_dir, split.get("parts", ()))
     if not keeps_trajectory:
         shutil.rmtree(path, ignore_errors=True)
     return {
@@ -129,6 +130,10 @@ def record(model, batches, path, plan, watch, others):
         if not watch.diverged:
             raise
         return None
+    finally:
+        for each in others:
+            if isinstance(each, callbacks.ProgressBar):
+                each.close()
     watch.check_weights(model)
     return None if watch.diverged else trajectory
 
@@ -160,21 +165,48 @@ def decompose(
     Returns:
         A dictionary with `parts` (rows of the parts at each horizon), `rates` (of these), `units`
         (rows of some units at the last horizon), and with several horizons `fixed` and
-        `fixed_rates`: the same with the radius of the last horizon at all of them.
+        `fixed_rates`: the same with the radius of the last horizon at all of them. Empty for one
+        round, which has no decomposition.
     """
+    if rounds_trained < 2:
+        # The weights of one round are the centre of the ball and its only point.
+        return {}
     chosen = rounds.log_spaced(rounds_trained, horizons, min(10, rounds_trained))
     options = {"radius": radius, "tolerance": tolerance, "max_passes": max_passes}
     # At one radius too: elsewhere regret grows with R as well.
     radii = {"radius": [radius, radius or "last"]}
-    table, fixed = kt.decompose(trajectory, model, list(parts), chosen, **options | radii)
+    table, fixed = _whole(kt.decompose(trajectory, model, list(parts), chosen, **options | radii))
     found = {"parts": table.rows, "rates": _rates(table), "units": []}
     if "layers" in parts and units:
         names = spread_units(model, units)
-        by_unit = kt.decompose(trajectory, model, names, rounds=[rounds_trained], **options)
+        one = {"rounds": [rounds_trained], "radius": [radius]}
+        (by_unit,) = _whole(kt.decompose(trajectory, model, names, **options | one))
         found["units"] = by_unit.rows
     if horizons > 1:
         found |= {"fixed": fixed.rows, "fixed_rates": _rates(fixed)}
     return found
+
+
+def _whole(tables):
+    """Returns decompositions; raises KeyboardInterrupt again where it ended them early.
+
+    What was solved so far is returned to a user, but a run with a part of it is not done.
+    """
+    if any(table.interrupted for table in tables):
+        raise KeyboardInterrupt
+    return tables
+
+
+def check_parts(task, parts):
+    """Raises a UsageError unless the task's network has each of the parts, before any training."""
+    if not parts:
+        raise UsageError("--parts is empty: expected a list such as --parts=network,layers")
+    scopes = Scopes(task.build_model().trainable_variables)
+    for part in parts:
+        try:
+            scopes.locate(part)
+        except ValueError as error:
+            raise UsageError(f"--parts={','.join(parts)}: {error}") from error
 
 
 def _rates(table):

@@ -6,4 +6,4 @@ class UsageError(ValueError):
 
 
 class DataNotFoundError(FileNotFoundError):
-    """A dataset is neither prepared in the data directory nor within reach of a download."""
+    """A dataset is neither prepared in the data directory nor within reach, or it is damaged."""

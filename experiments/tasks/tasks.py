@@ -144,11 +144,16 @@ def get(name):
 
 
 def examples(task, data_dir=None):
-    """Loads the training examples of a task, decodes them and keeps them in memory."""
+    """Loads the training examples of a task, decodes them and keeps them in memory.
+
+    Raises:
+        DataNotFoundError: if the data are absent or damaged; see `experiments.tasks.datasets`.
+    """
     kept = datasets.load(task.dataset, "train", data_dir).cache()
     # Read completely first: if the first iterator ends early, tf.data may cache only the examples
     # that it read.
-    kept.reduce(tf.constant(0, "int64"), lambda count, _: count + 1)
+    with datasets.readable(task.dataset, data_dir):
+        kept.reduce(tf.constant(0, "int64"), lambda count, _: count + 1)
     return kept
 
 

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_taylor.optimizers.replicas import check_replicas
+
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
 class LossScaled(keras.mixed_precision.LossScaleOptimizer):
@@ -11,7 +13,8 @@ class LossScaled(keras.mixed_precision.LossScaleOptimizer):
     `compile` puts one of these around any optimizer that is none, and it keeps the loss to itself:
     a `RegretTracker` inside then has no `average_loss` and no `optimum_lower_bound`. With a
     `LossScaled` around it, it has both. Rounds whose gradients are not finite are skipped as by
-    Keras; the tracker does not see them.
+    Keras; the tracker does not see them. Several replicas are refused, since Keras looks for such
+    gradients on the first one alone.
 
     Args:
         inner_optimizer: The optimizer that trains, such as a `RegretTracker`.
@@ -30,6 +33,10 @@ class LossScaled(keras.mixed_precision.LossScaleOptimizer):
 
     Source: Micikevicius et al., Mixed precision training, ICLR 2018, for the scaling.
     """
+
+    def apply(self, grads, trainable_variables=None):
+        check_replicas(self)
+        return super().apply(grads, trainable_variables)
 
     def scale_loss(self, loss):
         # It has no loss scale itself, so all it does is look.

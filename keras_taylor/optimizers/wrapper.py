@@ -6,6 +6,7 @@ import numbers
 import keras
 
 from keras_taylor import backend
+from keras_taylor.optimizers.replicas import check_replicas
 
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
@@ -14,6 +15,9 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     Learning rate, iterations, loss scale, moving averages of weights and exclusions from weight
     decay are those of `inner_optimizer`. Other attributes are found there. Subclasses define
     `before_update`, which may change the gradients before the inner optimizer applies them.
+
+    On several replicas, `build` and `apply` raise a ValueError for what Keras itself does wrongly
+    there (`keras_taylor.optimizers.replicas`).
 
     Args:
         inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
@@ -58,6 +62,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
     def build(self, variables):
         if not self.is_due(variables):
             return
+        check_replicas(self)
         self.inner_optimizer.build(variables)
         super().build(variables)
 
@@ -65,6 +70,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         gradients = list(grads)
         if not gradients:
             return
+        check_replicas(self)
         variables = self._known(gradients, trainable_variables)
         with keras.name_scope(self.name, caller=self):
             gradients = self.before_update(gradients, variables)

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_taylor.optimum.groups import groups, solve_group
 from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
+from keras_taylor.optimum.optimum import INTERRUPTED
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.solver import Solver
@@ -67,10 +68,15 @@ class Decomposition:
         regrets: By part and horizon N, the regret of each of the N rounds against the comparator
             that was found: arrays `(N,)`; of a sample, that of each round of the check sample.
         sample: The `keras_taylor.optimum.sampled_rounds.SampledRounds` of a sample.
+
+    Attributes:
+        interrupted: Whether Ctrl-C ended the solves, so that rows are missing or the last one is
+            not converged.
     """
 
     def __init__(self, rows, regrets, sample=None):
         self.rows, self.regrets, self._sample = rows, regrets, sample
+        self.interrupted = False
 
     def to_csv(self, path):
         """Writes the rows to a file."""
@@ -127,7 +133,7 @@ def decompose(
     over them + average regret, both as certified intervals, beside average linear regret, an upper
     bound of regret that takes no solve. Each solve starts from the one before.
 
-    Ctrl-C ends after the solve in progress; the rows so far are returned.
+    Ctrl-C ends after the solve in progress; the rows so far are returned, `interrupted` is set.
 
     Args:
         trajectory: A `Trajectory`.
@@ -177,15 +183,18 @@ def decompose(
     tables = [Decomposition([], {}, data if data.is_sampled else None) for _ in radii]
     show = _progress(len(names) * len(horizons), verbose)
     for found in _solved(data, names, horizons, radii, tolerance, max_passes):
-        for table, (row, regrets) in zip(tables, found, strict=True):
+        for table, (row, regrets, reason) in zip(tables, found, strict=True):
             table.rows.append(dict(row))
             table.regrets[row["part"], row["rounds"]] = regrets
+            table.interrupted |= reason == INTERRUPTED
         show(tables[0].rows)
+    for table in tables:
+        table.interrupted |= len(table.rows) < len(names) * len(horizons)
     return tables if several else tables[0]
 
 
 def _solved(data, names, horizons, radii, tolerance, max_passes):
-    """Yields for each part and horizon a row and the rounds' regrets for each radius.
+    """Yields for each part and horizon, for each radius: a row, the rounds' regrets, the reason.
 
     Ends early where the user interrupts it.
     """
@@ -228,13 +237,13 @@ def _over_horizons(solver, linear, horizons, radii, tolerance, max_passes):
 
 
 def _entry(optimum, horizon, solver, linear):
-    """Returns a row, and the regret of each round."""
+    """Returns a row, the regret of each round, and why the solve ended."""
     place = solver.part, optimum.radius, horizon
     bounds = linear.average(*place), linear.average_guarantee(*place)
     if not solver.rounds.is_recorded_loss:
         bounds = math.nan, math.nan
     row = _row(optimum, horizon, *bounds)
-    return row, solver.regrets(optimum, horizon)
+    return row, solver.regrets(optimum, horizon), optimum.reason
 
 
 def _row(found, horizon, average_linear_regret, average_guarantee):

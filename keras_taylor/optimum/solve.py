@@ -8,6 +8,10 @@ from keras_taylor.weights.arguments import check_passes, listed_radii
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
 
+class NoMovementError(ValueError):
+    """A part did not move in the recorded rounds, so that the distance travelled is no radius."""
+
+
 def taylor_optimum(
     trajectory,
     model,
@@ -64,7 +68,7 @@ def taylor_optimum(
             there are no rounds, the trajectory is damaged, of another model or of another loss than
             the compiled one, the loss is not known to be convex in the output, the scope is
             unknown, `warm_start` is no `Optimum`, or the one part asked for did not move and no
-            radius was given.
+            radius was given (a `NoMovementError`).
 
     Example:
 
@@ -89,7 +93,7 @@ def taylor_optimum(
     names, solved = part_names(rounds.scopes, scope), []
     warm_start = _comparator(warm_start, rounds.scopes)
     if None in radii and len(names) == 1 and not rounds.travelled(Part(rounds.scopes, names[0])):
-        raise ValueError(
+        raise NoMovementError(
             f"part {names[0]!r} did not move in the recorded rounds: give a radius, or record more"
         )
 

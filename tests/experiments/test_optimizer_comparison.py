@@ -12,7 +12,7 @@ from experiments.runs import comparison
 from experiments.runs.settings import ComparisonSettings
 from experiments.tasks.errors import UsageError
 
-SECONDS = ("seconds", "environment")
+SECONDS = ("seconds", "environment", "sha256")
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,15 @@ def test_a_cluster_takes_over_the_run_of_a_killed_worker(finished, tmp_path):
     cluster.wait_for_nodes()
     settings, directory = finished
     runs = optimizer_comparison._grid(settings)
-    done = comparison._on_cluster(runs, tmp_path, cluster.address)
+    done = comparison._on_cluster(runs, tmp_path, cluster.address, ray)
     next(done)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     cluster.remove_node(node, allow_graceful=False)
     list(done)
     ray.shutdown()
     cluster.shutdown()
+    assert kept, "a run was done before the node died"
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}, "and is not trained again"
     found, expected = _runs(tmp_path), _runs(directory)
     assert found == {name: expected[name] for name in found}
     assert len(found) == len(runs)
@@ -163,5 +166,5 @@ def test_without_ray_the_mistake_is_told(finished, tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     runs = optimizer_comparison._grid(finished[0])
-    with pytest.raises(UsageError, match=r"keras-taylor\[cluster\]"):
+    with pytest.raises(UsageError, match="pip install 'ray"):
         comparison.finish_all(runs, tmp_path, ray_address="local")

@@ -27,7 +27,7 @@ from experiments.reports import (
 )
 from experiments.runs import presets, results
 from experiments.runs.settings import ReproductionSettings
-from experiments.tasks.errors import UsageError
+from experiments.tasks.errors import DataNotFoundError, UsageError
 
 
 class WithoutSections:
@@ -193,6 +193,36 @@ def test_report_without_results_is_refused(finished, tmp_path):
     settings = dataclasses.replace(finished, output_dir=str(tmp_path / "x"), report_only=True)
     with pytest.raises(UsageError, match="holds no results"):
         reproduce.main(settings)
+
+
+def test_results_of_another_experiment_are_refused(finished):
+    comparison = _directory(finished) / "digits_classifier" / "comparison"
+    settings = dataclasses.replace(finished, output_dir=str(comparison), report_only=True)
+    with pytest.raises(UsageError, match="holds no reproduction"):
+        reproduce.main(settings)
+
+
+def test_all_data_are_looked_for_before_anything_is_trained(data_dir, tmp_path, monkeypatch):
+    def refuse(dataset, directory):
+        raise DataNotFoundError(dataset)
+
+    monkeypatch.setattr(reproduce.datasets, "prepared", refuse)
+    settings = ReproductionSettings("paper", data_dir=data_dir, output_dir=str(tmp_path / "out"))
+    with pytest.raises(DataNotFoundError, match="mnist"):
+        reproduce.main(settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_rate_that_trains_nothing_is_decomposed(tmp_path, monkeypatch):
+    diverged = {"grid": [{"optimizer": "sgd", "learning_rate": 1.0, "final_loss": None}]}
+    comparison = tmp_path / "digits_classifier" / "comparison"
+    results.write_json(comparison / "results.json", diverged)
+    monkeypatch.setattr(optimizer_comparison, "main", lambda settings: comparison)
+    monkeypatch.setattr(taylor_regret, "main", None)
+    plan = presets.TaskPlan("digits_classifier")
+    reproduce._run_task(ReproductionSettings("quick"), plan, comparison.parent)
+    found = reproduce._read_task(comparison.parent, dataclasses.asdict(plan))
+    assert found == {"comparison": diverged}
 
 
 CHROMIUM = next(

@@ -162,6 +162,13 @@ def test_too_many_rounds_are_refused_before_anything_is_written(settings):
     assert not pathlib.Path(settings.output_dir).exists()
 
 
+def test_a_part_that_does_not_exist_is_refused_before_anything_is_done(settings, monkeypatch):
+    monkeypatch.setattr(training, "train", None)
+    with pytest.raises(UsageError, match="unknown layer 'nope': expected one of hidden_1"):
+        taylor_regret.main(dataclasses.replace(settings, parts=("network", "layer:nope")))
+    assert not pathlib.Path(settings.output_dir).exists()
+
+
 @pytest.mark.slow
 def test_divergence_is_reported(settings):
     diverging = dataclasses.replace(

@@ -27,12 +27,35 @@ def load(name, split="train", data_dir=None):
         A `tf.data.Dataset` of feature dictionaries, in the same order each time.
 
     Raises:
-        DataNotFoundError: if the dataset is absent and cannot be downloaded or written.
+        DataNotFoundError: if the dataset is absent and cannot be downloaded or written, or its
+            description is damaged.
     """
-    builder = tfds.builder(name, data_dir=data_dir)
+    builder = prepared(name, data_dir)
+    with readable(name, data_dir):
+        return builder.as_dataset(split=split, shuffle_files=False)
+
+
+def prepared(name, data_dir=None):
+    """Returns the builder of a dataset, which it prepares where it is absent; see `load`."""
+    with readable(name, data_dir):
+        builder = tfds.builder(name, data_dir=data_dir)
     if not builder.is_prepared():
         _prepare(builder)
-    return builder.as_dataset(split=split, shuffle_files=False)
+    return builder
+
+
+@contextlib.contextmanager
+def readable(name, data_dir):
+    """Turns what reading a damaged dataset raises into a DataNotFoundError that says where."""
+    try:
+        yield
+    # TensorFlow Datasets and TensorFlow raise errors of many kinds, which share no base.
+    except Exception as error:
+        raise DataNotFoundError(
+            f"dataset {name!r} in {data_dir or 'the default directory of TensorFlow Datasets'} "
+            f"cannot be read ({type(error).__name__}), it may be damaged: remove {name} there to "
+            "have it prepared again, or name another directory with --data_dir"
+        ) from error
 
 
 def _prepare(builder):

@@ -73,3 +73,12 @@ def test_curves_are_means_over_seeds_with_students_interval():
     assert first["y_upper"] - 2.0 == pytest.approx(12.7062, rel=1e-4)
     assert first["y_lower"] == pytest.approx(4.0 - first["y_upper"])
     assert last["y_lower"] == last["y_upper"] == 4.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_a_run_the_picture_says_so(tmp_path):
+    runs = [_run("sgd", [1.0, 4.0], diverged=True)]
+    figure = drawing.curves_figure(runs, "rounds", lambda run: run["losses"], "t", "loss", log=True)
+    drawing.write_png(figure, tmp_path / "x.png")
+    assert figure.axes[0].texts[0].get_text() == "no run has a value"
+    assert figure.axes[0].get_legend() is None

@@ -56,3 +56,16 @@ def test_the_effect_of_normalization_is_shown_where_there_is_one(summary, monkey
     assert "What RMS normalisation changes" in titles()
     _, rows = exploration_report.normalization_table(summary)
     assert rows[0][0] == "R"
+
+
+def test_runs_without_an_optimum_are_told():
+    runs = [
+        {"optimizer": "sgd", "seed": 0, "diverged": True, "optimum": {}},
+        {"optimizer": "adam", "seed": 1, "diverged": False, "optimum": {}},
+        {"optimizer": "adam", "seed": 2, "diverged": False, "optimum": {"upper": 1.0}},
+    ]
+    assert exploration_report.notes(runs) == (
+        "sgd, seed 0, diverged and has no optimum.",
+        "adam, seed 1, has no optimum: its weights did not move in the recorded rounds "
+        "(one is too few).",
+    )

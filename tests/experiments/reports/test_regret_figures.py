@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.analysis import regret_summary
-from experiments.reports import regret_figures
+from experiments.reports import drawing, regret_figures
 
 TRACKED = 1000
 
@@ -93,3 +93,26 @@ def test_more_optimizers_than_colours(make_run):
     runs = [make_run(f"sgd:{index}") for index in range(9)]
     # For each optimizer its regret and its guarantee, and the guide.
     assert len(regret_figures.regret_figure(runs).axes[0].lines) == 19
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_that_diverged_in_the_burn_in_can_be_drawn(make_run):
+    """Its only reading is at round 0, which a logarithmic axis has no place for."""
+    run = make_run(diverged=True)
+    for series in (run["progress"], run["network"], run["layers"]["a"]):
+        series |= {name: [None] for name in series}
+    run["progress"] |= {"round": [0], "steps": [0], "skipped_steps": [1]}
+    run["average_taylor_loss"] = {"initial": [None], "average": [None]}
+    run["layers"] = {"a": run["layers"]["a"]}
+    summaries = [regret_summary.summarize(run, TRACKED)]
+    for figure in (
+        regret_figures.decomposition_figure(summaries),
+        regret_figures.growth_figure([run]),
+        regret_figures.root_figure([run]),
+        regret_figures.loss_figure([run], TRACKED),
+        regret_figures.regret_figure([run]),
+        regret_figures.layers_figure([run], ["a"]),
+        regret_figures.sandwich_figure(run),
+    ):
+        drawing.data_uris(figure)
+        assert all(axes.texts for axes in figure.axes), "says that there is nothing to see"

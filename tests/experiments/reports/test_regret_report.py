@@ -50,3 +50,16 @@ def test_every_column_of_the_first_table_is_explained(make_run):
 
 def test_layers_are_named_in_the_order_of_the_network(make_run):
     assert regret_report.layers_of([make_run("sgd"), make_run("adam")]) == ["a", "b"]
+
+
+def test_a_run_of_one_round_says_why_it_has_no_decomposition(make_run):
+    notes = _sections(make_run("sgd") | {"decomposition": {}})
+    (note,) = notes["Loss = Taylor optimum + regret"].paragraphs
+    assert note.startswith("sgd has no decomposition: it takes at least two rounds")
+
+
+def test_divergence_before_the_recorded_rounds_is_told(make_run):
+    run = make_run("sgd", diverged=True)
+    run["progress"]["round"] = [0] * len(run["progress"]["round"])
+    (note,) = _sections(run)["Loss = Taylor optimum + regret"].paragraphs
+    assert "during the burn-in" in note

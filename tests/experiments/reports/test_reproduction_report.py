@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiments.analysis import comparison_summary
 from experiments.reports import report, reproduction_report
 
 
@@ -67,3 +68,15 @@ def test_the_best_runs_are_those_at_the_tuned_rates():
 def test_sections_are_titled_by_their_task():
     (found,) = reproduction_report._titled("digits", [report.Section("Runs")])
     assert found.title == "digits: Runs"
+
+
+def test_a_task_whose_runs_all_diverged_has_its_comparison():
+    run = {"optimizer": "sgd", "learning_rate": 1.0, "seed": 0, "diverged": True, "steps": 5}
+    run |= {"final_loss": None, "metrics": {}, "loss_rounds": [1], "losses": [None], "seconds": 1.0}
+    tuned = {"grid": [run], "runs": [run], "summary": comparison_summary.summarize([run], [])}
+    of_task = {"comparison": tuned}
+    titles = [section.title for section in reproduction_report._task_sections("digits", of_task)]
+    assert titles == ["digits: Tuned optimizers", "digits: How to read it", "digits: All rates"]
+    pictures = reproduction_report._pictures({"digits": of_task}, _runs())
+    assert list(pictures) == ["half_widths"]
+    assert reproduction_report.evidence_of({"digits": of_task}, _runs()) == []

@@ -1,10 +1,15 @@
 """Tests of the measures of exploration."""
 
+import types
+
 import numpy as np
 import pytest
 
+import keras_taylor as kt
 from experiments.runs import exploring
 from experiments.tasks import tasks
+from keras_taylor.optimum.optimum import INTERRUPTED
+from keras_taylor.optimum.solve import NoMovementError
 
 
 def test_probe_is_the_first_examples(data_dir):
@@ -22,3 +27,18 @@ def test_loss_in_windows():
     rounds, losses = curve.windowed(2)
     assert rounds == [3, 5]
     assert losses == [pytest.approx(7 / 3), 0.5]
+
+
+def test_weights_that_did_not_move_have_no_optimum(monkeypatch):
+    def refuse(*arguments, **options):
+        raise NoMovementError("part 'network' did not move")
+
+    monkeypatch.setattr(kt, "taylor_optimum", refuse)
+    assert exploring._optimum(None, None, 0.01, None) == {}
+
+
+def test_an_interrupted_solve_is_no_finished_run(monkeypatch):
+    found = types.SimpleNamespace(reason=INTERRUPTED)
+    monkeypatch.setattr(kt, "taylor_optimum", lambda *arguments, **options: found)
+    with pytest.raises(KeyboardInterrupt):
+        exploring._optimum(None, None, 0.01, None)

@@ -4,6 +4,7 @@ import pytest
 from absl import flags as absl_flags
 
 from experiments.runs import flags, settings
+from experiments.tasks.errors import DataNotFoundError, UsageError
 
 ALL = (
     settings.RegretSettings,
@@ -86,6 +87,10 @@ SHATTERING = settings.ShatteringSettings
         (COMPARISON, "--workers=0", "positive integer"),
         (COMPARISON, "--extensions=-1", "non-negative integer"),
         (COMPARISON, "--strategy=magic", "mirrored"),
+        (COMPARISON, "--learning_rates=0.1,1e-1", "0.1 is listed twice"),
+        (REGRET, "--parts=", "the list is empty"),
+        (SHATTERING, "--kinds=", "the list is empty"),
+        (SHATTERING, "--depths=2,3,2", "2 is listed twice"),
         (SHATTERING, "--kinds=cubic", "linear"),
         (SHATTERING, "--depths=1,0", "positive integer"),
         (SHATTERING, "--points=1", "2"),
@@ -96,3 +101,23 @@ def test_mistakes_name_the_flag_and_what_was_expected(kind, argument, message):
     with pytest.raises(absl_flags.Error, match=message) as caught:
         _parsed(kind, argument)
     assert argument.partition("=")[0].lstrip("-") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UsageError("--parts=x: unknown"), "error: --parts=x: unknown"),
+        (DataNotFoundError("no mnist"), "error: no mnist"),
+        (OSError(28, "No space left on device", "/out/x"), "No space left on device: '/out/x'"),
+        (KeyboardInterrupt(), "interrupted: the same command goes on"),
+    ],
+)
+def test_what_the_user_can_mend_ends_in_one_line(error, line):
+    with pytest.raises(SystemExit, match=line) as caught, flags.one_line_errors():
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fault_of_the_program_is_no_mistake_of_the_user():
+    with pytest.raises(ZeroDivisionError), flags.one_line_errors():
+        raise ZeroDivisionError

@@ -1,7 +1,10 @@
 """Tests of results on disk."""
 
+import errno
 import json
 import math
+import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -69,3 +72,32 @@ def test_environment_names_versions_and_machine():
     assert environment["processor_count"] >= 1
     for package in ("python", "tensorflow", "keras", "numpy"):
         assert environment[package][0].isdigit()
+
+
+@pytest.mark.parametrize("text", ["", '{"task": ', "[1]"])
+def test_a_damaged_configuration_is_told_and_nothing_is_overwritten(tmp_path, text):
+    (tmp_path / results.CONFIGURATION).write_text(text)
+    with pytest.raises(UsageError, match=f"configuration.json is damaged.*remove {tmp_path} and"):
+        results.claim(tmp_path, CONFIGURATION)
+    assert (tmp_path / results.CONFIGURATION).read_text() == text
+
+
+def test_results_that_are_not_there_or_damaged_are_told(tmp_path):
+    with pytest.raises(UsageError, match="holds no results, it has no results.json"):
+        results.read_finished(tmp_path / "results.json")
+    (tmp_path / "results.json").write_text('{"runs": [')
+    with pytest.raises(UsageError, match="remove .*results.json and train again"):
+        results.read_finished(tmp_path / "results.json")
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "x.json"
+    results.write_json(path, 1)
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    with pytest.raises(UsageError, match=r"cannot write .*x\.json: .*No space left"):
+        results.write_json(path, 2)
+    monkeypatch.undo()
+    assert results.read_json(path) == 1

@@ -50,3 +50,11 @@ def test_plan(total, burn_in, recorded, expected):
 def test_plan_of_too_short_a_run(burn_in, recorded):
     with pytest.raises(UsageError, match="need more rounds than the 100"):
         rounds.plan(100, burn_in, recorded)
+
+
+def test_a_sample_that_is_too_small_is_refused_before_training():
+    assert rounds.plan(100, sample=4).sample == 4
+    with pytest.raises(UsageError, match="--sample=3: 3 of 100 rounds are too few"):
+        rounds.plan(100, sample=3)
+    with pytest.raises(UsageError, match="too few"):
+        rounds.plan(3, sample=10, examples=2)

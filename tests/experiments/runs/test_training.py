@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+import keras_taylor as kt
 from experiments.runs import callbacks, rounds, training
 from experiments.runs.settings import RegretSettings
 from experiments.tasks import optimizers, tasks
+from experiments.tasks.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +181,29 @@ def test_regret_at_a_radius_is_that_of_a_shorter_run_at_it(train):
         assert row["rounds"] == fixed["rounds"]
         assert fixed["optimum_lower"] <= row["optimum_upper"]
         assert row["optimum_lower"] <= fixed["optimum_upper"]
+
+
+def test_one_round_has_no_decomposition():
+    assert training.decompose(None, None, 1) == {}
+
+
+@pytest.mark.parametrize("part", ["nope", "layer:nope", "unit:logits/10", "layer:"])
+def test_a_part_that_does_not_exist_is_refused(part):
+    task = tasks.get("digits_classifier")
+    training.check_parts(task, ("network", "layers", "units", "layer:logits", "unit:logits/9"))
+    with pytest.raises(UsageError, match=rf"--parts=network,{part}: unknown .*(logits|units)"):
+        training.check_parts(task, ("network", part))
+
+
+def test_no_part_is_refused():
+    with pytest.raises(UsageError, match="--parts is empty"):
+        training.check_parts(tasks.get("digits_classifier"), ())
+
+
+def test_an_interrupted_decomposition_is_no_finished_run(monkeypatch):
+    """Else the rows so far would be kept as the whole run."""
+    table = kt.Decomposition([], {})
+    table.interrupted = True
+    monkeypatch.setattr(kt, "decompose", lambda *arguments, **options: [table, table])
+    with pytest.raises(KeyboardInterrupt):
+        training.decompose(None, None, 10, parts=("network",))

@@ -8,6 +8,7 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.optimum import decomposition
+from keras_taylor.optimum.optimum import INTERRUPTED
 
 pytestmark = pytest.mark.usefixtures("traced_once", "graphs_as_traced")
 STEPS, BATCH = 40, 8
@@ -176,6 +177,20 @@ def test_an_interrupt_between_passes_keeps_the_rows(recorded, monkeypatch):
     monkeypatch.setattr(decomposition, "_entry", entry)
     found = kt.decompose(*recorded, "layers", rounds=[5, STEPS], verbose=0)
     assert [row["rounds"] for row in found.rows] == [5]
+    assert found.interrupted
+
+
+def test_an_interrupt_in_the_last_solve_is_known(recorded, monkeypatch):
+    """All rows are there then, and the last one's interval is wider than it was to be."""
+    original = decomposition._entry
+
+    def entry(*arguments):
+        *found, _ = original(*arguments)
+        return *found, INTERRUPTED
+
+    assert not kt.decompose(*recorded, "layer:last", rounds=[5], verbose=0).interrupted
+    monkeypatch.setattr(decomposition, "_entry", entry)
+    assert kt.decompose(*recorded, "layer:last", rounds=[5], verbose=0).interrupted
 
 
 def test_progress_is_shown(recorded, capsys):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense, dense_features, dense_graphs, solver
+from keras_taylor.optimum import dense, dense_graphs, solver
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
@@ -146,24 +146,6 @@ def test_objective_of_layers_on_places_is_that_of_passes(loss, final, tmp_path):
     assert units.converged
 
 
-@pytest.mark.usefixtures("float64")
-def test_chunks_change_nothing(tmp_path, monkeypatch):
-    model = _model("mse")
-    rounds = Rounds(_recorded(tmp_path, model), model)
-    part = Part(rounds.scopes, "layer:first")
-    first = part.vector(rounds.first)
-    whole = dense.dense_objective(rounds, part)
-    rounds.remember(None, "nothing", lambda: None)
-    monkeypatch.setattr(dense_features, "CHUNK_BYTES", 3000)
-    cut = dense.dense_objective(rounds, part)
-    assert len(cut._features.chunks) > 2 > len(whole._features.chunks)
-    for horizon in range(1, ROUNDS + 1):
-        found, expected = (each.over_first(horizon) for each in (cut, whole))
-        np.testing.assert_allclose(
-            found.value_and_gradient(first)[1], expected.value_and_gradient(first)[1], atol=1e-12
-        )
-
-
 def test_same_optimum_and_certificate_in_single_precision(tmp_path, monkeypatch):
     model = _model(CASES["logits"]["loss"])
     trajectory = _recorded(tmp_path, model, 3)
@@ -191,24 +173,9 @@ def test_what_is_no_such_layer_goes_through_the_model(tmp_path):
         assert found.converged
 
 
-def test_features_that_would_be_too_large_are_not_kept(tmp_path, monkeypatch):
-    model = _model("mse")
-    rounds = Rounds(_recorded(tmp_path, model), model)
-    monkeypatch.setattr(dense_features, "KEPT_BYTES", 1000)
-    assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None
-
-
 def test_features_that_disagree_with_the_model_are_not_used(tmp_path, monkeypatch):
     model = _model("mse")
     trajectory = _recorded(tmp_path, model)
     rounds = Rounds(trajectory, model)
     monkeypatch.setattr(dense_graphs.DenseGraphs, "_sum", lambda self, v, chunk: 2.0 * v[0, 0])
     assert isinstance(solver.Solver(rounds, "layer:first").objective, StreamedObjective)
-
-
-def test_batches_of_different_sizes_go_through_the_model(tmp_path):
-    model = _model("mse")
-    batches = [(np.ones((n, 5)), np.ones((n, 3))) for n in (4, 4, 3)]
-    trajectory = kt.record(model, batches, tmp_path / "run", steps=3, verbose=0)
-    rounds = Rounds(trajectory, model)
-    assert dense.dense_objective(rounds, Part(rounds.scopes, "layer:first")) is None

@@ -138,29 +138,6 @@ def test_wrapped_training_goes_on_too(run, path, tmp_path):
     assert regrets[0] == regrets[1]
 
 
-def test_resuming_another_recording_is_refused(run, copied):
-    path = copied
-    for options in ({"every": 2}, {"start": 3}, {"keep": "float32"}):
-        with pytest.raises(ValueError, match="holds a recording with"):
-            run.record(path, resume=True, **options)
-    model = run.model()
-    cross_entropy, adam = model.loss, keras.optimizers.Adam
-    for optimizer, loss, message in (
-        ("sgd", cross_entropy, "optimizer.class_name was 'Adam', now it is 'SGD'"),
-        (adam(beta_1=0.8), cross_entropy, r"optimizer.config.beta_1 was 0.9, now it is 0.8"),
-        (adam(), "sparse_categorical_crossentropy", r"from_logits was True, now it is False"),
-    ):
-        model.compile(optimizer, loss=loss)
-        with pytest.raises(ValueError, match=f"another model or optimizer: .*{message}"):
-            run.record(path, model, resume=True)
-    (path / "rounds-00000.tfrecord").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"rounds-00000.tfrecord is truncated"):
-        run.record(path, resume=True)
-    (path / "checkpoint.npz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"checkpoint.npz cannot be read"):
-        run.record(path, resume=True)
-
-
 def test_resuming_in_an_empty_directory_begins(run, path):
     assert len(run.record(path, resume=True)) == run.steps - run.first
 
@@ -183,10 +160,3 @@ def test_error_of_the_weights_is_that_of_all_rounds_after_resuming(run, path, tm
         found = run.record(path, keep="bfloat16", steps=steps, resume=True).weight_error
     assert found == whole > 0
     assert run.record(path, keep="bfloat16", resume=True).weight_error == whole
-
-
-def test_another_seed_is_said(run, copied):
-    model = run.model()
-    keras.utils.set_random_seed(1)
-    with pytest.warns(UserWarning, match="recorded with seed 0, now it is 1"):
-        run.record(copied, model, resume=True)

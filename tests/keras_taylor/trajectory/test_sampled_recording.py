@@ -170,12 +170,6 @@ def test_more_than_there_is_takes_all_and_says_so(tmp_path):
     assert not trajectory.is_sampled
 
 
-def test_more_examples_than_a_batch_has_takes_all(tmp_path):
-    with pytest.warns(UserWarning, match="examples=20: the first batch has 8, all are kept"):
-        trajectory = _record(tmp_path / "run", examples=20)
-    assert {len(round.x) for round in trajectory} == {BATCH}
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -191,20 +185,6 @@ def test_more_examples_than_a_batch_has_takes_all(tmp_path):
 def test_what_cannot_be_sampled(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         _record(tmp_path / "run", **options)
-
-
-@pytest.mark.parametrize(
-    "layer", [keras.layers.BatchNormalization, lambda: keras.layers.Dropout(0.5)]
-)
-def test_examples_of_models_that_treat_them_together_are_refused(tmp_path, layer):
-    with pytest.raises(ValueError, match="outputs of these examples are others without the rest"):
-        _record(tmp_path / "run", _model(layer()), examples=3)
-
-
-def test_examples_under_a_loss_that_is_a_sum_are_refused(tmp_path):
-    loss = keras.losses.MeanSquaredError(reduction="sum")
-    with pytest.raises(ValueError, match="the loss has the reduction .*sum"):
-        _record(tmp_path / "run", _model(loss=loss), examples=3)
 
 
 def test_a_run_that_stopped_within_its_first_stratum_has_no_optimum(tmp_path):

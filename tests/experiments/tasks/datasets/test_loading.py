@@ -1,11 +1,12 @@
 """Tests of loading a dataset by its name."""
 
+import shutil
 import time
 
 import pytest
 import requests
 
-from experiments.tasks import datasets
+from experiments.tasks import datasets, tasks
 from experiments.tasks.errors import DataNotFoundError
 
 
@@ -59,3 +60,13 @@ def test_digits_in_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataNotFoundError, match="writable"):
         datasets.load("digits", "train", str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "digits-train.tfrecord-00000-of-00001"])
+def test_a_damaged_dataset_is_told(data_dir, tmp_path, file):
+    copy = tmp_path / "copy"
+    shutil.copytree(data_dir, copy)
+    (path,) = copy.rglob(file)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataNotFoundError, match=f"'digits' in {copy} cannot be read"):
+        tasks.examples(tasks.get("digits_classifier"), str(copy))
