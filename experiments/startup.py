@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 
 # TensorFlow writes these before it reads TF_CPP_MIN_LOG_LEVEL, so no setting removes them.
 NOISE = re.compile(
@@ -15,6 +16,8 @@ def import_tensorflow():
     """Imports TensorFlow; what it writes to the error stream follows, without its greetings."""
     if "tensorflow" in sys.modules:
         return
+    # TensorFlow 2.20 has code from an earlier protobuf, whose newer ones warn in a hundred lines.
+    warnings.filterwarnings("ignore", "Protobuf gencode version", UserWarning)
     sys.stderr.flush()
     error_stream = os.dup(2)
     with tempfile.TemporaryFile() as written:

@@ -4,6 +4,7 @@ import functools
 import math
 
 import numpy as np
+from matplotlib import ticker
 
 from experiments.analysis import cells, estimates, shattering_summary
 from experiments.reports import drawing, report
@@ -62,7 +63,7 @@ def half_width_figure(runs):
     drawing.scale_logarithmic(axes)
     depths = sorted({run["depth"] for run in runs})
     axes.set_xticks(depths, [str(depth) for depth in depths])
-    axes.xaxis.minorticks_off()
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
     return drawing.finished(figure)
 
 
