@@ -79,6 +79,6 @@ def test_curves_are_means_over_seeds_with_students_interval():
 def test_without_a_run_the_picture_says_so(tmp_path):
     runs = [_run("sgd", [1.0, 4.0], diverged=True)]
     figure = drawing.curves_figure(runs, "rounds", lambda run: run["losses"], "t", "loss", log=True)
-    drawing.write_png(figure, tmp_path / "x.png")
+    drawing.write_images(figure, tmp_path, "x")
     assert figure.axes[0].texts[0].get_text() == "no run has a value"
     assert figure.axes[0].get_legend() is None

@@ -80,8 +80,14 @@ def test_the_lower_bound_is_one_of_the_optimum_over_these_rounds():
         assert bound <= np.mean((x[::EVERY] @ comparator - y[::EVERY]) ** 2)
 
 
-@pytest.mark.parametrize("mode", [{}, {"jit_compile": True}, {"steps_per_execution": 4}])
-@pytest.mark.parametrize("build", [lambda: keras.optimizers.SGD(0.05), keras.optimizers.RMSprop])
+@pytest.mark.parametrize(
+    ("build", "mode"),
+    [
+        (keras.optimizers.RMSprop, {}),
+        (lambda: keras.optimizers.SGD(0.05), {"jit_compile": True}),
+        (keras.optimizers.RMSprop, {"steps_per_execution": 4}),
+    ],
+)
 def test_training_is_the_same_to_the_bit(training, build, mode):
     bare, _ = _trained(training, build(), **mode)
     tracked, _ = _trained(training, RegretTracker(build(), every=EVERY), **mode)

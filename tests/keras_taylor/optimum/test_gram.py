@@ -52,7 +52,15 @@ def rounds(request, tmp_path_factory):
     return rounds_of(_recorded(path, model, **options.get(request.param, {})), model)
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize(
+    ("rounds", "name"),
+    [
+        *(("plain", name) for name in UNITS),
+        *(("weighted", name) for name in (UNITS[0], UNITS[3])),
+        *(("sampled", name) for name in (UNITS[0], UNITS[2])),
+    ],
+    indirect=["rounds"],
+)
 def test_equals_features_and_the_model(rounds, name):
     part = Part(rounds.scopes, name)
     gram = gram_objective(rounds, part)
@@ -87,7 +95,11 @@ def test_shorter_and_longer_horizons_in_any_order(rounds):
     np.testing.assert_allclose(values, found[::-1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("size", [0, 256])
+@pytest.mark.parametrize(
+    ("rounds", "size"),
+    [("plain", 0), ("plain", 256), ("weighted", 256), ("sampled", 0)],
+    indirect=["rounds"],
+)
 def test_optima_are_those_of_features(rounds, monkeypatch, size):
     """By eigenvectors, and in a subspace."""
     monkeypatch.setattr("keras_taylor.optimum.gram.DIRECT_SIZE", size)

@@ -84,7 +84,7 @@ def test_reductions_and_sample_weights(reduction):
             np.testing.assert_allclose(value, total / divisor[reduction], rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "transformer", "lstm"])
+@pytest.mark.parametrize("name", ["convnet", "residual", "lstm"])
 def test_single_precision_is_close(name):
     model, x, y, v, reference = _prepared(name)
     value = kt.taylor_loss(model, x, y, v)
