@@ -182,12 +182,13 @@ def decompose(
     horizons, names = _checked_horizons(rounds, data), _names(data, scope)
     tables = [Decomposition([], {}, data if data.is_sampled else None) for _ in radii]
     show = _progress(len(names) * len(horizons), verbose)
-    for found in _solved(data, names, horizons, radii, tolerance, max_passes):
-        for table, (row, regrets, reason) in zip(tables, found, strict=True):
-            table.rows.append(dict(row))
-            table.regrets[row["part"], row["rounds"]] = regrets
-            table.interrupted |= reason == INTERRUPTED
-        show(tables[0].rows)
+    with trajectory.damage_told():
+        for found in _solved(data, names, horizons, radii, tolerance, max_passes):
+            for table, (row, regrets, reason) in zip(tables, found, strict=True):
+                table.rows.append(dict(row))
+                table.regrets[row["part"], row["rounds"]] = regrets
+                table.interrupted |= reason == INTERRUPTED
+            show(tables[0].rows)
     for table in tables:
         table.interrupted |= len(table.rows) < len(names) * len(horizons)
     return tables if several else tables[0]
@@ -198,7 +199,10 @@ def _solved(data, names, horizons, radii, tolerance, max_passes):
 
     Ends early where the user interrupts it.
     """
-    linear = RecordedLinearRegret(data, horizons)
+    try:
+        linear = RecordedLinearRegret(data, horizons)
+    except KeyboardInterrupt:
+        return
 
     def solve(solver):
         return _over_horizons(solver, linear, horizons, radii, tolerance, max_passes)

@@ -31,9 +31,21 @@ def _shared(rounds, key):
     return shared_units(rounds, key)
 
 
-def solve_group(rounds, shared, names, solve):
-    """Returns the results of a function of each part's `Solver`, for a group from `groups`."""
-    if shared is None:
-        return [solve(Solver(rounds, name)) for name in names]
-    solvers = [Solver(rounds, name, shared.objective(name)) for name in names]
-    return shared.run([functools.partial(solve, solver) for solver in solvers])
+def solve_group(rounds, shared, names, solve, on_end=lambda: None):
+    """Returns the results of a function of each part's `Solver`, for a group from `groups`.
+
+    Args:
+        rounds: The `keras_taylor.optimum.rounds.Rounds`.
+        shared: The group's `SharedUnits`, or `None`.
+        names: The group's parts.
+        solve: The function.
+        on_end: Called whenever a part is done.
+    """
+    if shared is not None:
+        solvers = [Solver(rounds, name, shared.objective(name)) for name in names]
+        return shared.run([functools.partial(solve, solver) for solver in solvers], on_end)
+    found = []
+    for name in names:
+        found.append(solve(Solver(rounds, name)))
+        on_end()
+    return found

@@ -1,5 +1,9 @@
 """The Taylor optimum of a run, as a certified interval."""
 
+import functools
+
+import keras
+
 from keras_taylor.optimum.groups import groups, solve_group
 from keras_taylor.optimum.optimum import Optimum
 from keras_taylor.optimum.sampled_rounds import rounds_of
@@ -97,12 +101,17 @@ def taylor_optimum(
             f"part {names[0]!r} did not move in the recorded rounds: give a radius, or record more"
         )
 
+    # Of many units one bar is enough; other parts have one each, of passes.
+    are_units = len(names) > 1 and all(name.startswith("unit:") for name in names)
+    bar = keras.utils.Progbar(len(names), verbose=are_units and bool(verbose), unit_name="unit")
+
     def solve(solver):
-        found = solver.solve(radii, tolerance, max_passes, warm_start, verbose)
+        shown = 0 if are_units else verbose
+        found = solver.solve(radii, tolerance, max_passes, warm_start, shown)
         return (found if several else found[0]), solver.interrupted
 
     for shared, group in groups(rounds, names):
-        found = solve_group(rounds, shared, group, solve)
+        found = solve_group(rounds, shared, group, solve, functools.partial(bar.add, 1))
         solved += [optimum for optimum, _ in found]
         if any(interrupted for _, interrupted in found):
             break

@@ -339,9 +339,17 @@ def test_progress_shows_value_and_gap(network, capsys):
     assert "gap:" in shown
 
 
-def test_all_units(network):
+def test_a_solve_of_one_pass_shows_its_value_too(network, capsys):
+    kt.taylor_optimum(*network, verbose=1, max_passes=1)
+    assert "value:" in capsys.readouterr().out
+
+
+def test_all_units(network, capsys):
     trajectory, model = network
-    found = _solve(trajectory, model, "units", tolerance=1e-3)
+    found = kt.taylor_optimum(trajectory, model, "units", tolerance=1e-3, verbose=1)
+    shown = capsys.readouterr().out
+    assert "14/14" in shown
+    assert "pass" not in shown, "units have one bar together"
     assert {layer: len(units) for layer, units in found.items()} == {
         "hidden_0": 6,
         "hidden_1": 5,
