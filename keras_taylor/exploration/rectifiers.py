@@ -14,7 +14,7 @@ from keras import activations, layers, ops
 
 from keras_taylor.derivatives.forward_mode import hooked
 
-RECTIFIER, POOL, SMOOTH = "rectifier", "pool", "smooth"
+RECTIFIER, LEAKY, POOL, SMOOTH = "rectifier", "leaky", "pool", "smooth"
 # Activation functions with a kink at zero, and the level above which they are constant.
 FUNCTIONS = {activations.relu: None, activations.relu6: 6.0, activations.leaky_relu: None}
 # Smooth gates, whose outputs have the sign of their inputs.
@@ -37,7 +37,8 @@ class Reading:
 
     Args:
         name: The layer's name, with `:1`, `:2`, ... for its second, third, ... call.
-        kind: `"rectifier"`, `"pool"` or `"smooth"`.
+        kind: `"rectifier"`, `"leaky"` for one that is not constant below its kink, so that it
+            learns there too, `"pool"` or `"smooth"`.
         planes: A list of boolean tensors `(examples, places..., units)`: one for each kink of a
             rectifier, one for each binary digit of the number of the winner, or one that tells
             where the input of a smooth activation is positive.
@@ -131,9 +132,9 @@ def _reachable(model):
 def _reader(layer):
     """Returns a function from a layer's inputs and outputs to kind and planes, or `None`."""
     if isinstance(layer, layers.ReLU):
-        return lambda inputs, _: (RECTIFIER, _relu_planes(layer, inputs))
+        return lambda inputs, _: (_kind(layer), _relu_planes(layer, inputs))
     if isinstance(layer, (layers.LeakyReLU, layers.PReLU)):
-        return lambda inputs, _: (RECTIFIER, [inputs > 0])
+        return lambda inputs, _: (LEAKY, [inputs > 0])
     if isinstance(layer, POOLS):
         return lambda inputs, _: (POOL, _fused_winners(layer, inputs))
     if isinstance(layer, GLOBAL_POOLS):
@@ -147,7 +148,14 @@ def _reader(layer):
         level = FUNCTIONS[activation]
     else:
         return None
-    return lambda _, outputs: (RECTIFIER, _output_planes(outputs, level))
+    return lambda _, outputs: (_kind(activation), _output_planes(outputs, level))
+
+
+def _kind(activation):
+    """Returns whether a rectifier is leaky, a layer or a function of `FUNCTIONS`."""
+    is_layer = isinstance(activation, (layers.LeakyReLU, layers.PReLU))
+    is_leaky = is_layer or activation is activations.leaky_relu
+    return LEAKY if is_leaky or getattr(activation, "negative_slope", 0) else RECTIFIER
 
 
 def _smooth_reader(layer):

@@ -28,7 +28,7 @@ class Bits:
     """The configuration of one layer for a probe.
 
     Args:
-        kind: `"rectifier"`, `"pool"` or `"smooth"`.
+        kind: `"rectifier"`, `"leaky"`, `"pool"` or `"smooth"`.
         packed: Bytes `(planes, examples, bytes)`: the elements of an example, packed as by
             `numpy.packbits` and padded with zeros to a multiple of eight bytes. A rectifier has a
             plane for each of its kinks. Pooling windows have a plane for each binary digit of the
@@ -49,7 +49,7 @@ class Bits:
     @property
     def elements(self):
         """The number of kinks of rectifiers, or of windows, that can switch for one example."""
-        planes = len(self.packed) if self.kind == rectifiers.RECTIFIER else 1
+        planes = 1 if self.kind == rectifiers.POOL else len(self.packed)
         return planes * math.prod(self.shape)
 
 
@@ -215,11 +215,11 @@ def unit_frequency(snapshot, kind=rectifiers.RECTIFIER):
 
     Args:
         snapshot: A `Snapshot`.
-        kind: `"rectifier"`, or `"smooth"` for how often the pre-activations of smooth units are
-            positive.
+        kind: `"rectifier"`, or `"leaky"` or `"smooth"` for how often the pre-activations of leaky
+            rectifiers (which learn below zero too) or of smooth units are positive.
 
     Returns:
-        `{layer: (units,)}` for the layers with rectifiers, numbers from 0 to 1.
+        `{layer: (units,)}` for the layers of that kind, numbers from 0 to 1.
 
     Example:
 

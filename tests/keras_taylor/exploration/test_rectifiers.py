@@ -186,3 +186,21 @@ def test_layers_of_smooth_activations(layer):
     kinds = [r.kind for r in rectifiers.read(model, np.ones((1, 2)), smooth=True)]
     assert kinds == ["smooth", "rectifier"]
     assert [r.kind for r in rectifiers.read(model, np.ones((1, 2)))] == ["rectifier"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (layers.ReLU(), "rectifier"),
+        (layers.ReLU(negative_slope=0.1), "leaky"),
+        (layers.LeakyReLU(), "leaky"),
+        (layers.PReLU(), "leaky"),
+        (layers.Dense(3, activation="relu6"), "rectifier"),
+        (layers.Dense(3, activation="leaky_relu"), "leaky"),
+        (layers.Dense(3, activation=layers.ReLU(negative_slope=0.1)), "leaky"),
+    ],
+)
+def test_a_rectifier_that_learns_below_zero_is_leaky(layer, kind):
+    model = keras.Sequential([keras.Input((3,)), layer])
+    (reading,) = rectifiers.read(model, np.ones((2, 3)))
+    assert reading.kind == kind
