@@ -114,7 +114,10 @@ def _missing_message(model, smooth):
 
 
 def _reachable(model):
-    """Returns all layers in a model except those that run inside loops."""
+    """Returns all layers in a model except those that run inside loops.
+
+    A layer that is the activation of another counts as part of that one.
+    """
     looped = {
         id(inner)
         for layer in model._flatten_layers()
@@ -122,10 +125,11 @@ def _reachable(model):
         for inner in layer._flatten_layers(include_self=False)
     }
     found = {id(layer): layer for layer in model._flatten_layers(include_self=False)}
+    inner = {id(getattr(layer, "activation", None)) for layer in found.values()}
     return [
         layer
         for number, layer in found.items()
-        if number not in looped and not isinstance(layer, keras.Model)
+        if number not in looped | inner and not isinstance(layer, keras.Model)
     ]
 
 
