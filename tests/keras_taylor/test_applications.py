@@ -6,69 +6,86 @@ import pytest
 import tensorflow as tf
 
 import keras_taylor as kt
+from keras_taylor.weights.scopes import Scopes
 
-# The smallest of each family, with the least size of image it takes.
+# The smallest of each family, with the length of its images.
 FAMILIES = {
-    "VGG16": 32,
-    "ResNet50": 32,
-    "ResNet50V2": 32,
-    "InceptionV3": 75,
-    "InceptionResNetV2": 75,
-    "Xception": 71,
-    "MobileNet": 32,
-    "MobileNetV2": 32,
-    "MobileNetV3Small": 32,
-    "DenseNet121": 32,
-    "NASNetMobile": 32,
-    "EfficientNetB0": 32,
-    "EfficientNetV2B0": 32,
-    "ConvNeXtTiny": 32,
+    "VGG16": 64,
+    "ResNet50": 64,
+    "ResNet50V2": 64,
+    "InceptionV3": 96,
+    "InceptionResNetV2": 96,
+    "Xception": 96,
+    "MobileNet": 64,
+    "MobileNetV2": 64,
+    "MobileNetV3Small": 64,
+    "DenseNet121": 64,
+    "NASNetMobile": 64,
+    "EfficientNetB0": 64,
+    "EfficientNetV2B0": 64,
+    "ConvNeXtTiny": 64,
 }
+# The step of central differences: their errors are of its square, and of rounding over it.
+STEP = 1e-5
 
 
-def _model(name, **options):
+def _model(name, length, **options):
     keras.utils.set_random_seed(0)
-    length = FAMILIES[name]
     options |= {"input_shape": (length, length, 3), "weights": None, "classes": 3}
     model = getattr(keras.applications, name)(classifier_activation=None, **options)
     model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    return model, *_data(length)
+
+
+def _data(length):
     x = np.random.default_rng(0).uniform(0, 255, (4, length, length, 3)).astype("float32")
-    return model, x, np.eye(3, dtype="float32")[[0, 1, 2, 0]]
+    return x, np.eye(3, dtype="float32")[[0, 1, 2, 0]]
 
 
 def _near(model):
     generator = np.random.default_rng(1)
-    return [
-        v.numpy() + 1e-3 * generator.normal(size=v.shape).astype("float32")
-        for v in model.trainable_variables
-    ]
+    return [v.numpy() + 1e-3 * generator.normal(size=v.shape) for v in model.trainable_variables]
 
 
 def _reference(model, x, y, comparator):
-    """Returns the Taylor loss of squared error by a double vector-product, written out here."""
-    weights = [tf.identity(v.value) for v in model.trainable_variables]
-    state = [tf.identity(v.value) for v in model.non_trainable_variables]
-    with tf.GradientTape() as outer:
-        with tf.GradientTape() as inner:
-            inner.watch(weights)
-            outputs, _ = model.stateless_call(weights, state, x, training=True)
-        upstream = tf.zeros_like(outputs)
-        outer.watch(upstream)
-        slopes = inner.gradient(outputs, weights, upstream)
-        steps = [v - w for v, w in zip(comparator, weights, strict=True)]
-        total = sum(tf.reduce_sum(a * b) for a, b in zip(slopes, steps, strict=True))
-    moved = outputs + outer.gradient(total, upstream)
-    return float(tf.reduce_mean((moved - y) ** 2))
+    """Returns the Taylor loss of squared error by central differences of the forward pass."""
+    weights = [v.numpy() for v in model.trainable_variables]
+    state = [v.numpy() for v in model.non_trainable_variables]
+
+    @tf.function(autograph=False)
+    def outputs(moved):
+        return model.stateless_call(moved, state, x, training=True)[0]
+
+    def at(share):
+        return outputs([w + share * (v - w) for v, w in zip(comparator, weights, strict=True)])
+
+    slope = (at(STEP) - at(-STEP)) / (2 * STEP)
+    return float(tf.reduce_mean((at(0.0) + slope - y) ** 2))
+
+
+def _of_layer(model, comparator, key):
+    """Returns a comparator that leaves all layers but one where they are."""
+    keys = Scopes(model.trainable_variables).keys_of(model.trainable_variables)
+    pairs = zip(model.trainable_variables, comparator, strict=True)
+    return [v if keys[id(w)] == key else w.numpy() for w, v in pairs]
 
 
 def _assert_right(model, x, y):
+    """Compares the network, and its first, middle and last layers."""
+    x, y = x.astype("float64"), y.astype("float64")
     comparator = _near(model)
-    found = float(kt.taylor_loss(model, x, y, comparator))
-    assert found == pytest.approx(_reference(model, x, y, comparator), rel=1e-3)
+    found = kt.taylor_loss(model, x, y, comparator)
+    np.testing.assert_allclose(found, _reference(model, x, y, comparator), rtol=1e-6)
+    layers = kt.taylor_loss(model, x, y, comparator, "layers")
+    keys = list(layers)
+    for key in {keys[0], keys[len(keys) // 2], keys[-1]}:
+        expected = _reference(model, x, y, _of_layer(model, comparator, key))
+        np.testing.assert_allclose(layers[key], expected, rtol=1e-6, err_msg=key)
 
 
+@pytest.mark.usefixtures("float64")
 def test_the_first_blocks_of_a_convnet():
-    whole, x, y = _model("MobileNet", alpha=0.25)
+    whole, x, y = _model("MobileNet", 32, alpha=0.25)
     features = whole.get_layer("conv_pw_3_relu").output
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     model = keras.Model(whole.input, keras.layers.Dense(3, name="logits")(pooled))
@@ -77,10 +94,16 @@ def test_the_first_blocks_of_a_convnet():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_families(name, tmp_path):
-    model, x, y = _model(name)
-    _assert_right(model, x, y)
+def test_families_are_expanded_to_the_right_number(name):
+    _assert_right(*_model(name, FAMILIES[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_are_recorded_and_fitted(name, tmp_path):
+    model, x, y = _model(name, FAMILIES[name])
     assert len(kt.record(model, [(x, y)], tmp_path / "run", steps=1, verbose=0)) == 1
     taylor = kt.TaylorModel.from_model(model)
     taylor.compile(keras.optimizers.SGD(1e-4), loss="mse")
