@@ -74,7 +74,7 @@ def incomplete_layers(model, x, training, asked=lambda layer: True):
 
 def untrue_layers(model, x, training):
     """Returns the names of the layers whose gradient is not the derivative."""
-    calls = _calls(model, x, training, lambda layer: not _is_of_keras(layer))
+    calls = _calls(model, x, training, lambda layer: not is_of_keras(layer))
     return _names(call for call in calls if not _is_derivative(call))
 
 
@@ -90,7 +90,7 @@ def _names(calls):
 def _calls(model, x, training, asked):
     """Returns the calls of the layers that are asked for and move, in one run of the model."""
     calls, still = [], {id(t): t for t in keras.tree.flatten(x)}
-    watched = {id(layer): layer for layer in [*leaf_layers(model), *_operations(model)]}
+    watched = {id(layer): layer for layer in [*leaf_layers(model), *operations(model)]}
     watched |= {id(own): own for own in _models_with_own_call(model)}
     if not any(map(asked, watched.values())):
         return []
@@ -118,7 +118,7 @@ def _noting(calls, still, asked):
     return wrap
 
 
-def _operations(model):
+def operations(model):
     """Returns the operations of functional models that are no layers."""
     models = [m for m in model._flatten_layers() if isinstance(m, keras.Model)]
     return [
@@ -131,7 +131,7 @@ def _operations(model):
 
 def _models_with_own_call(model):
     models = [m for m in model._flatten_layers() if isinstance(m, keras.Model)]
-    return [m for m in models if not _is_keras(type(m).call)]
+    return [m for m in models if not is_keras(type(m).call)]
 
 
 def _is_complete(call):
@@ -207,20 +207,21 @@ def _size(value):
     return tf.where(size > 0, size, tf.ones_like(size))
 
 
-def _is_of_keras(layer):
+def is_of_keras(layer):
     """Tells whether a layer, all layers in it and their activations are Keras' own."""
     if not isinstance(layer, keras.layers.Layer):
-        return _is_keras(type(layer))
+        return is_keras(type(layer))
     inside = layer._flatten_layers()
     return all(
-        _is_keras(type(each))
+        is_keras(type(each))
         and not isinstance(each, keras.layers.Lambda)
-        and all(_is_keras(vars(each)[name]) for name in vars(each) if name.endswith("activation"))
+        and all(is_keras(vars(each)[name]) for name in vars(each) if name.endswith("activation"))
         for each in inside
     )
 
 
-def _is_keras(thing):
+def is_keras(thing):
+    """Tells whether a class or function is Keras' or TensorFlow's, and no stop of gradients."""
     if getattr(thing, "__name__", None) in STOPPING:
         return False
     module = getattr(thing, "__module__", None) or ""

@@ -1,4 +1,4 @@
-"""Which way the derivative of a model is computed, and whether it is right: checked once a model.
+"""Which way the derivative of a model is computed, and whether it is right, asked once.
 
 Some operations have no forward mode, and some silently have a wrong one (bilinear resizing returns
 no tangent at all, beside a skip connection a part of it). So before a model is expanded, its
@@ -8,6 +8,7 @@ catches gradients that are no derivatives. A difference of the whole model could
 training, a deep network is chaotic in its weights and full of kinks.
 
 The examples are those of the first batch where there is one, see `keras_taylor.derivatives.probes`.
+Models of Keras' own layers are asked once for each architecture, others each.
 """
 
 import warnings
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from keras_taylor import backend
 from keras_taylor.derivatives import expansion, layer_checks
+from keras_taylor.derivatives.architecture import architecture
 from keras_taylor.derivatives.forward_mode import UnknownTensorError, cached_logits, leaf_layers
 from keras_taylor.derivatives.layer_checks import is_adjoint, random_like
 from keras_taylor.derivatives.probes import probes, signature
@@ -31,6 +33,8 @@ CONTROL_FLOW = {"If", "StatelessIf", "While", "StatelessWhile", "Case", "Statele
 NO_DERIVATIVE = (ValueError, LookupError, NotImplementedError)
 
 _methods = weakref.WeakKeyDictionary()
+# What was found for models of Keras' own layers, by architecture: another build is the same.
+_methods_of_architectures = {}
 
 
 def method_of(model, x, training, in_variables=False):
@@ -63,7 +67,7 @@ def method_of(model, x, training, in_variables=False):
         # A new thread is outside of all graphs, tapes and scopes of the caller.
         with futures.ThreadPoolExecutor(1) as executor:
             arguments = (model, x, training, in_variables)
-            known[key] = executor.submit(_checked_method, *arguments).result()
+            known[key] = executor.submit(_method, *arguments, kinds).result()
     return known[key]
 
 
@@ -79,7 +83,20 @@ def stateless_forward(model, weights, x, training):
     return forward
 
 
+def _method(model, x, training, in_variables, kinds):
+    """Returns what is known of the architecture of a model, or else asks."""
+    built = architecture(model)
+    key = (built, training, in_variables, kinds)
+    if built is None or key not in _methods_of_architectures:
+        method, was_checked = _checked_method(model, x, training, in_variables)
+        if built is None or not was_checked:
+            return method
+        _methods_of_architectures[key] = method
+    return _methods_of_architectures[key]
+
+
 def _checked_method(model, x, training, in_variables):
+    """Returns the method, and whether it was seen to be right on numbers."""
     probe = _finite_probe(model, x, training)
     if probe is not None:
         _refuse_written_weights(model, probe, training)
@@ -88,7 +105,7 @@ def _checked_method(model, x, training, in_variables):
             raise ValueError(_untrue_message(model, untrue))
     for method in _possible_methods(model, x, training, in_variables):
         if _is_right(method, model, x, probe, training, in_variables):
-            return method
+            return method, probe is not None
     raise ValueError(_incomplete_message(model, probe, training))
 
 

@@ -6,6 +6,8 @@ it is called, which takes as long as a hundred rounds of a small network.
 
 import tensorflow as tf
 
+from keras_taylor.trajectory.storage import as_it_is
+
 
 def over_rounds(dataset, end, start, add, begin=0):
     """Returns sums over the rounds of a dataset, within a graph.
@@ -19,7 +21,7 @@ def over_rounds(dataset, end, start, add, begin=0):
         begin: The number of the first element that is added, an int64 tensor.
     """
     begin = tf.convert_to_tensor(begin, "int64")
-    rounds = iter(dataset.skip(begin).with_options(_as_it_is()))
+    rounds = iter(dataset.skip(begin).with_options(as_it_is()))
 
     def body(number, sums):
         return number + 1, tuple(add(sums, number, rounds.get_next()))
@@ -27,10 +29,3 @@ def over_rounds(dataset, end, start, add, begin=0):
     # One after the other, so that one round is in memory.
     options = {"parallel_iterations": 1}
     return tf.while_loop(lambda number, _: number < end, body, (begin, tuple(start)), **options)[1]
-
-
-def _as_it_is():
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return options

@@ -125,7 +125,16 @@ def read(path, run, shards, numbers, layout):
     places = np.repeat(np.arange(len(shards), dtype="int64"), shards)
     expected = tf.data.Dataset.from_tensor_slices((np.asarray(numbers, "int64"), places))
     pairs = tf.data.Dataset.zip((found.flat_map(records), expected))
-    return pairs.map(lambda record, place: _parsed(record, run, place, layout)).prefetch(2)
+    parsed = pairs.map(lambda record, place: _parsed(record, run, place, layout)).prefetch(2)
+    return parsed.with_options(as_it_is())
+
+
+def as_it_is():
+    """Returns options by which a pipeline is not rewritten, which takes longer than reading it."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def damage(path, run, shards, numbers):

@@ -58,6 +58,19 @@ def _draw_one_report_only(patch):
         patch.setattr(experiment, module.__name__.rpartition(".")[2], WithoutSections(module))
 
 
+def _decompose_once(patch):
+    """Lets the decomposition of the second half be that of the whole run, to save its time."""
+    decompose = taylor_regret.main
+
+    def main(settings):
+        directory = pathlib.Path(settings.output_dir)
+        if directory.name != presets.FROM_MIDDLE:
+            return decompose(settings)
+        return shutil.copytree(directory.with_name("decomposition"), directory)
+
+    patch.setattr(taylor_regret, "main", main)
+
+
 @pytest.fixture(scope="module")
 def finished(data_dir, look_less_often, tmp_path_factory):
     plan = presets.TaskPlan(
@@ -73,6 +86,7 @@ def finished(data_dir, look_less_often, tmp_path_factory):
         tolerance=0.5,
         parts=("network",),
         horizons=3,
+        units=0,
         max_passes=5,
         explored_seeds=1,
     )
@@ -88,6 +102,7 @@ def finished(data_dir, look_less_often, tmp_path_factory):
         patch.setitem(presets.PRESETS, "tiny", (plan,))
         patch.setitem(presets.SHATTERING, "tiny", shattering)
         _draw_one_report_only(patch)
+        _decompose_once(patch)
         look_less_often(patch)
         directory = tmp_path_factory.mktemp("reproduction") / "out"
         settings = ReproductionSettings("tiny", data_dir=data_dir, output_dir=str(directory))
@@ -139,6 +154,24 @@ def test_report_says_how_long_it_took(finished):
     assert all(value > 0 for value in seconds.values())
     assert seconds.pop("together") == pytest.approx(sum(seconds.values()))
     assert "minutes" in (_directory(finished) / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_second_half_is_decomposed_by_itself(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(optimizer_comparison, "main", lambda settings: tmp_path)
+    monkeypatch.setattr(taylor_regret, "main", asked.append)
+    grid = [{"optimizer": "sgd", "learning_rate": 1.0, "final_loss": 0.1}]
+    results.write_json(tmp_path / "results.json", {"grid": grid})
+    plan = presets.TaskPlan(
+        "digits_classifier", burn_in=5, recorded=20, from_middle=True, explored=False
+    )
+    reproduce._run_task(ReproductionSettings("tiny"), plan, tmp_path / "out")
+    windows = [(one.burn_in, one.recorded_rounds) for one in asked]
+    assert windows == [(5, 20), (15, 10)]
+    assert [pathlib.Path(one.output_dir).name for one in asked] == [
+        "decomposition",
+        presets.FROM_MIDDLE,
+    ]
 
 
 @pytest.mark.slow

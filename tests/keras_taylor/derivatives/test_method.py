@@ -103,3 +103,26 @@ def test_text_is_not_made_up():
         return x
 
     traced(tf.constant(["blue"]))
+
+
+def test_an_architecture_is_asked_about_once(monkeypatch):
+    asked, ask = [], method._checked_method
+    monkeypatch.setattr(method, "_methods_of_architectures", {})
+    monkeypatch.setattr(method, "_checked_method", lambda *a: asked.append(a) or ask(*a))
+    own = layers.Lambda(lambda x: 2 * x, name="own")
+    for _ in range(2):
+        assert _method(layers.Dense(2)) == "layerwise"
+        assert _method(lambda x: layers.Dense(2)(own(x))) == "layerwise"
+    assert len(asked) == 3
+    # A fault is told of each model.
+    for _ in range(2):
+        with pytest.raises(ValueError, match="writes its trainable weights"):
+            _method(lambda x: layers.Dense(2)(layers.SpectralNormalization(layers.Dense(3))(x)))
+
+
+def test_outputs_that_are_not_finite_leave_the_question_open(monkeypatch):
+    monkeypatch.setattr(method, "_methods_of_architectures", {})
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="could not be checked"):
+            _method(lambda x: layers.Dense(2)(layers.Rescaling(np.inf)(layers.Dense(2)(x))))
+    assert not method._methods_of_architectures

@@ -97,7 +97,12 @@ def test_shorter_and_longer_horizons_in_any_order(rounds):
 
 @pytest.mark.parametrize(
     ("rounds", "size"),
-    [("plain", 0), ("plain", 256), ("weighted", 256), ("sampled", 0)],
+    [
+        ("plain", 0),
+        pytest.param("plain", 256, marks=pytest.mark.slow),
+        ("weighted", 256),
+        ("sampled", 0),
+    ],
     indirect=["rounds"],
 )
 def test_optima_are_those_of_features(rounds, monkeypatch, size):
