@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(RUN) -m experiments.taylor_regret --output_dir=$(DEMO) --data_dir=out/data
 
 test: $(STAMP)
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Flips, kills and full disks at random, by hand and before a release; prints its figures.
 # TRUST_SHARE=0.1 tries a tenth.
@@ -34,7 +34,7 @@ test-trust: $(STAMP)
 # Fails first where a bound is not the version that was installed for it.
 test-lowest: $(LOWEST_STAMP)
 	$(LOWEST_RUN) .ci/lowest_versions.py
-	$(LOWEST_RUN) -m pytest -n 2 --dist loadfile
+	$(LOWEST_RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(LOWEST_RUN) -m ruff check .
 	$(LOWEST_RUN) -m ruff format --check .
 

@@ -1,4 +1,7 @@
-"""Names that the examples in docstrings use."""
+"""What all tests share: names that the examples in docstrings use, seeds, quicker training.
+
+TensorFlow is imported in functions, since the process that hands out the tests needs none of it.
+"""
 
 import functools
 import gc
@@ -10,10 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 
 # Tracing makes so many objects that looking for cycles among them takes a tenth of the time.
 gc.set_threshold(200_000, 100, 100)
@@ -21,6 +21,9 @@ gc.set_threshold(200_000, 100, 100)
 
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(doctest_namespace):
+    import keras
+    import numpy as np
+
     import keras_taylor
 
     doctest_namespace.update(keras=keras, np=np, keras_taylor=keras_taylor)
@@ -28,20 +31,30 @@ def _names_in_docstrings(doctest_namespace):
 
 @pytest.fixture(autouse=True)
 def _seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def _keras_dtype_is_left_as_it_was():
+    import keras
+
     yield
     assert (keras.config.floatx(), keras.config.dtype_policy().name) == ("float32", "float32")
 
 
-# How models train, as Keras has it.
-TRAINING = {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
+@functools.cache
+def _training():
+    """Returns how models train, as Keras has it, by name."""
+    import keras
+
+    return {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
 
 
 def _building_first(train):
+    import tensorflow as tf
+
     @functools.wraps(train)
     def build_and_train(model, *arguments, **options):
         one_device = tf.distribute.get_strategy() is model.distribute_strategy
@@ -58,16 +71,20 @@ def _optimizers_are_built_before_training():
 
     For the whole session, so that fixtures of a module train this way too.
     """
+    import keras
+
     with pytest.MonkeyPatch.context() as patch:
-        for name, train in TRAINING.items():
+        for name, train in _training().items():
             patch.setattr(keras.Model, name, _building_first(train))
         yield
 
 
 @pytest.fixture(autouse=True)
 def _optimizers_are_built_in_fit_where_marked(monkeypatch, request):
+    import keras
+
     if request.node.get_closest_marker("optimizer_built_in_fit"):
-        for name, train in TRAINING.items():
+        for name, train in _training().items():
             monkeypatch.setattr(keras.Model, name, train)
 
 

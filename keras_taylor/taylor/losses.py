@@ -60,7 +60,7 @@ def taylor_loss(
             floating-point or a value that is not finite; if the model is not built, has no
             trainable weights, or no loss, or has a `train_step` of its own and no loss is given; if
             the scope is unknown; if a layer writes trainable weights when it is called or is not
-            differentiated right, which is checked once for each model, on the batch.
+            differentiated right, which is checked once for each architecture, on the batch.
 
     Example:
 

@@ -19,10 +19,14 @@ def test_methods():
     assert _method(layers.Dense(2)) == "layerwise"
     assert _method(lambda x: layers.Dense(2)(x + layers.Dense(6)(x))) == "whole"
     assert _method(lambda x: layers.Dense(2)(layers.GRU(3)(x)), (4, 3)) == "reverse"
-    both_ways = layers.Bidirectional(layers.SimpleRNN(2))
-    assert _method(lambda x: layers.Dense(2)(both_ways(x)), (4, 3)) == "reverse"
     embedded = lambda x: layers.Dense(2)(layers.Flatten()(layers.Embedding(5, 3)(x)))  # noqa: E731
     assert _method(embedded, (4,), "int32") == "layerwise"
+
+
+@pytest.mark.slow
+def test_a_recurrent_layer_inside_of_another_is_one():
+    both_ways = layers.Bidirectional(layers.SimpleRNN(2))
+    assert _method(lambda x: layers.Dense(2)(both_ways(x)), (4, 3)) == "reverse"
 
 
 def test_open_dimensions_are_filled_in():

@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
+import sys
 import keras, numpy as np, tensorflow as tf
 import keras_taylor as kt
 
@@ -37,7 +40,7 @@ def train(strategy, build, comparator):
 # One strategy for several models: TensorFlow mixes up the collectives of two over the same devices.
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 both = {"first": "initial", "mean": "average"}
-for build in (shared, apart):
+for build in (shared, apart)[: int(sys.argv[1])]:
     one, history_of_one = train(tf.distribute.get_strategy(), build, both)
     two, history = train(mirrored, build, both)
     assert history.keys() == history_of_one.keys()
@@ -53,9 +56,14 @@ print("equal")
 """
 
 
-def test_two_replicas_log_what_one_device_does():
+@pytest.mark.parametrize(
+    # Whether the expansion has a pass of its own matters little to replicas.
+    "builds",
+    [1, pytest.param(2, marks=pytest.mark.slow)],
+)
+def test_two_replicas_log_what_one_device_does(builds):
     finished = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, str(builds)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

@@ -23,7 +23,6 @@ OPTIONS = [
     {"global_clipnorm": 0.1},
     {"weight_decay": 0.1},
     {"use_ema": True, "ema_overwrite_frequency": 2},
-    {"use_ema": True},
     {"gradient_accumulation_steps": 3},
     {"loss_scale_factor": 64.0},
 ]
@@ -166,7 +165,7 @@ def test_training_goes_on_as_it_would_after_a_non_finite_gradient(training):
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("sgd", {}), ("rmsprop", {"jit_compile": True})],
+    [("sgd", {}), pytest.param("rmsprop", {"jit_compile": True}, marks=pytest.mark.slow)],
 )
 def test_training_is_the_same_to_the_bit_with_signal_to_noise(
     training, bare, reference, name, mode

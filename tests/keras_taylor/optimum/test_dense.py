@@ -60,7 +60,13 @@ LAYERS = ("layer:first", "layer:middle", "layer:last")
 UNITS = ("unit:late/1", "unit:last/2")
 WEIGHTED = ("softmax, weighted", "squared error, many outputs, weighted")
 # What they have, others have too.
-RARE = ("softmax", "squared error, many outputs", "Huber")
+RARE = (
+    "softmax",
+    "squared error, few outputs",
+    "squared error, many outputs",
+    "sum",
+    "Huber",
+)
 
 
 @pytest.mark.usefixtures("float64")

@@ -83,7 +83,9 @@ class Loops(layers.Layer):
         return ops.fori_loop(0, 3, lambda i, z: step(z), x)
 
 
-@pytest.mark.parametrize("kind", ["cond", "while_loop", "fori_loop"])
+@pytest.mark.parametrize(
+    "kind", ["cond", "while_loop", pytest.param("fori_loop", marks=pytest.mark.slow)]
+)
 def test_control_flow_in_a_layer(kind):
     x, y = _data()
     plain = _model(lambda z: layers.Dense(1)(Loops(kind)(z)))
