@@ -113,16 +113,14 @@ def _run_task(settings, plan, directory):
         "epochs": 1000,
     }
     rich.print(f"[bold]{plan.task}[/bold]: decomposing")
-    for name, burn_in in _windows(plan).items():
+    for name, window in _windows(plan).items():
         taylor_regret.main(
             RegretSettings(
                 optimizers=choices,
-                parts=plan.parts,
                 horizons=plan.horizons,
-                units=plan.units,
-                burn_in=burn_in,
-                recorded_rounds=plan.burn_in + plan.recorded - burn_in,
+                recorded_rounds=plan.burn_in + plan.recorded - window["burn_in"],
                 output_dir=str(directory / name),
+                **window,
                 **common,
             )
         )
@@ -143,11 +141,13 @@ def _run_task(settings, plan, directory):
 
 
 def _windows(plan):
-    """Returns the decompositions of a task, and the rounds before each."""
-    found = {"decomposition": plan.burn_in}
-    if plan.from_middle:
-        found[presets.FROM_MIDDLE] = plan.burn_in + plan.recorded // 2
-    return found
+    """Returns the decompositions of a task: the rounds before each, its parts and units."""
+    whole = {"burn_in": plan.burn_in, "parts": plan.parts, "units": plan.units}
+    if not plan.from_middle:
+        return {"decomposition": whole}
+    middle = plan.burn_in + plan.recorded // 2
+    second = {"burn_in": middle, "parts": plan.from_middle, "units": 0}
+    return {"decomposition": whole, presets.FROM_MIDDLE: second}
 
 
 def _comparison(settings, plan, directory):

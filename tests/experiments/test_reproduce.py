@@ -82,7 +82,7 @@ def finished(data_dir, look_less_often, tmp_path_factory):
         burn_in=5,
         recorded=20,
         sample=10,
-        from_middle=True,
+        from_middle=("network",),
         tolerance=0.5,
         parts=("network",),
         horizons=3,
@@ -163,11 +163,11 @@ def test_the_second_half_is_decomposed_by_itself(monkeypatch, tmp_path):
     grid = [{"optimizer": "sgd", "learning_rate": 1.0, "final_loss": 0.1}]
     results.write_json(tmp_path / "results.json", {"grid": grid})
     plan = presets.TaskPlan(
-        "digits_classifier", burn_in=5, recorded=20, from_middle=True, explored=False
+        "digits_classifier", burn_in=5, recorded=20, from_middle=("layers",), explored=False
     )
     reproduce._run_task(ReproductionSettings("tiny"), plan, tmp_path / "out")
-    windows = [(one.burn_in, one.recorded_rounds) for one in asked]
-    assert windows == [(5, 20), (15, 10)]
+    windows = [(one.burn_in, one.recorded_rounds, one.parts) for one in asked]
+    assert windows == [(5, 20, ("network", "layers")), (15, 10, ("layers",))]
     assert [pathlib.Path(one.output_dir).name for one in asked] == [
         "decomposition",
         presets.FROM_MIDDLE,
