@@ -61,14 +61,19 @@ def summarize(run, tracked_rounds):
 
 
 def whole_run(run):
-    """Returns the rows of a decomposition over all recorded rounds, and the rates, by part."""
+    """Returns the rows over all recorded rounds and the rates, by part, and a count of units.
+
+    The rows of units are in the run alone.
+    """
     split = run["decomposition"]
     # Rows are in rising order of their horizons, so the last row of a part is that of all rounds.
-    rows = {row["part"]: row for row in (*split.get("parts", ()), *split.get("units", ()))}
+    rows = {row["part"]: row for row in split.get("parts", ())}
+    converged = [row["converged"] for row in split.get("units", ())]
     # Rates at one radius come first, since the guarantee is about one radius. A part that did not
     # move has none.
     rates = split.get("rates", {}) | split.get("fixed_rates", {})
-    return {"parts": rows, "rates": rates}
+    units = {"solved": len(converged), "wide": converged.count(False)}
+    return {"parts": rows, "rates": rates, "units": units}
 
 
 def decomposition_rows(run):

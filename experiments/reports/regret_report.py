@@ -57,16 +57,16 @@ def sections(runs, summaries, tracked_rounds):
         report.Section("How to read it", terms=HOW_TO_READ),
         report.Section(
             "Layer by layer",
-            table=report.Table(*regret_tables.part_table(summaries, "layer"), text_columns=2),
+            table=report.Table(*regret_tables.split_layer_table(summaries), text_columns=2),
             pictures=tuple(
                 picture
-                for part in regret_tables.parts_of(summaries, "layer")
+                for part in regret_tables.layers_of(summaries)
                 for picture in _split_pictures(runs, summaries, part)
             ),
         ),
         report.Section(
             "Some units",
-            table=report.Table(*regret_tables.part_table(summaries, "unit"), text_columns=2),
+            table=report.Table(*regret_tables.unit_table(runs), text_columns=2),
         ),
         report.Section(
             "Bounds of Taylor regret",
@@ -162,6 +162,8 @@ def notes(summaries):
 def _notes_on(item):
     growth = item["decomposition"]["rates"].get("network")
     wide = [part for part, row in item["decomposition"]["parts"].items() if not row["converged"]]
+    units = item["decomposition"]["units"]
+    wide += [f"{units['wide']} of {units['solved']} units"] if units["wide"] else []
     if wide:
         yield (
             f"{item['optimizer']}: the interval of {', '.join(wide)} is wider than the tolerance."

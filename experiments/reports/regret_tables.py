@@ -1,5 +1,8 @@
 """The tables of `experiments.taylor_regret`, as strings for the terminal and for the report."""
 
+import collections
+import itertools
+
 from experiments.analysis import cells
 
 
@@ -25,30 +28,44 @@ def decomposition_table(summaries):
     return header, [(name(item), *_split_cells(item, "network")) for item in summaries]
 
 
-def part_table(summaries, kind):
-    """Returns header and rows (of strings): the same of each layer or unit.
-
-    Args:
-        summaries: Summaries of runs.
-        kind: `"layer"` or `"unit"`.
-    """
-    header = (kind, "optimizer", "R", *SPLIT_HEADER[1 : None if kind == "layer" else -1])
-    rows = []
-    for part in parts_of(summaries, kind):
-        for item in summaries:
-            row = item["decomposition"]["parts"].get(part)
-            if row is not None:
-                shown = _split_cells(item, part)[1 : None if kind == "layer" else -1]
-                rows.append(
-                    (part.partition(":")[2], name(item), cells.number(row["radius"], 3), *shown)
-                )
+def split_layer_table(summaries):
+    """Returns header and rows (of strings): the same of each layer, with its radius."""
+    header = ("layer", "optimizer", "R", *SPLIT_HEADER[1:])
+    rows = [
+        (*_begin(item, item["decomposition"]["parts"][part]), *_split_cells(item, part)[1:])
+        for part in layers_of(summaries)
+        for item in summaries
+        if part in item["decomposition"]["parts"]
+    ]
     return header, rows
 
 
-def parts_of(summaries, kind):
-    """Returns the names of all layers or units that were decomposed, in the network's order."""
+def unit_table(runs):
+    """Returns header and rows (of strings): the same of each unit, which has no rate."""
+    header = ("unit", "optimizer", "R", *SPLIT_HEADER[1:-1])
+    by_unit = collections.defaultdict(list)
+    for run in runs:
+        for row in run["decomposition"].get("units", ()):
+            linear = cells.number(row["average_linear_regret"], 3)
+            by_unit[row["part"]].append((*_begin(run, row), *_intervals(row), linear))
+    return header, list(itertools.chain(*by_unit.values()))
+
+
+def layers_of(summaries):
+    """Returns the names of all layers that were decomposed, in the network's order."""
     names = (part for item in summaries for part in item["decomposition"]["parts"])
-    return [part for part in dict.fromkeys(names) if part.startswith(f"{kind}:")]
+    return [part for part in dict.fromkeys(names) if part.startswith("layer:")]
+
+
+def _begin(item, row):
+    return row["part"].partition(":")[2], name(item), cells.number(row["radius"], 3)
+
+
+def _intervals(row):
+    return (
+        cells.interval(row["optimum_lower"], row["optimum_upper"]),
+        cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
+    )
 
 
 def _split_cells(item, part):
@@ -57,8 +74,7 @@ def _split_cells(item, part):
         return (cells.number(item["average_loss"]), *[cells.MISSING] * (len(SPLIT_HEADER) - 1))
     return (
         cells.number(row["average_loss"], 3),
-        cells.interval(row["optimum_lower"], row["optimum_upper"]),
-        cells.interval(row["average_regret_lower"], row["average_regret_upper"]),
+        *_intervals(row),
         cells.number(_average_linear_regret(item, part), 3),
         cells.rate(item["decomposition"]["rates"].get(part)),
     )
@@ -66,10 +82,8 @@ def _split_cells(item, part):
 
 def _average_linear_regret(item, part):
     """Returns that of network and layers as it was read in training, which all rounds are in."""
-    kind, _, key = part.partition(":")
-    if kind == "unit":
-        return item["decomposition"]["parts"][part]["average_linear_regret"]
-    return (item["layers"][key] if kind == "layer" else item["network"])["average_linear_regret"]
+    key = part.removeprefix("layer:")
+    return (item["network"] if part == "network" else item["layers"][key])["average_linear_regret"]
 
 
 def advice_table(summaries):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_taylor.callbacks import histograms
 from keras_taylor.callbacks.cadence import Cadence
-from keras_taylor.exploration import snapshots
+from keras_taylor.exploration import measures, snapshots
 from keras_taylor.weights.arguments import is_whole
 
 MEASURES = (
@@ -145,7 +145,7 @@ class ActivationRecorder(Cadence):
         >>> recorder.dead_unit_numbers()
         {'hidden': [1]}
         """
-        return snapshots.dead_unit_numbers(snapshots.unit_frequency(self.snapshots[-1]))
+        return measures.dead_unit_numbers(measures.unit_frequency(self.snapshots[-1]))
 
     def take(self, logs=None):
         """Takes a snapshot of the present weights and adds its measures.
@@ -156,18 +156,18 @@ class ActivationRecorder(Cadence):
             logs: Not used.
         """
         snapshot = self._probe.snapshot()
-        self._digests |= snapshots.digests(snapshot)
-        frequency = snapshots.unit_frequency(snapshot)
+        self._digests |= measures.digests(snapshot)
+        frequency = measures.unit_frequency(snapshot)
         share = math.nan
         if self.snapshots:
-            share = snapshots.hamming_share(snapshot, self.snapshots[-1])
+            share = measures.hamming_share(snapshot, self.snapshots[-1])
         switches = self.measures["switches_per_unit"]
         found = (
             share,
-            snapshots.nearest_share(snapshot, self.snapshots),
+            measures.nearest_share(snapshot, self.snapshots),
             len(self._digests),
-            snapshots.dead_share(frequency),
-            snapshots.always_on_share(frequency),
+            measures.dead_share(frequency),
+            measures.always_on_share(frequency),
             (switches[-1] if switches else 0.0) + (share if self.snapshots else 0.0),
         )
         for name, value in zip(MEASURES, found, strict=True):

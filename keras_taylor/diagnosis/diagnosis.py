@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_taylor.diagnosis import rules
 from keras_taylor.diagnosis.learning_rate import peak_rate
-from keras_taylor.exploration import snapshots
+from keras_taylor.exploration import measures
 from keras_taylor.optimizers.regret_tracker import tracker_of
 from keras_taylor.optimizers.wrapper import wrapped
 
@@ -209,12 +209,12 @@ def _dead_units(recorder):
     """Returns how often each unit is on, `{layer: (units,)}`, in the latest snapshot."""
     if recorder is None or not recorder.snapshots:
         return {}
-    return snapshots.unit_frequency(recorder.snapshots[-1])
+    return measures.unit_frequency(recorder.snapshots[-1])
 
 
 def _dead_of(part, frequency):
     if part == "network":
-        return snapshots.dead_share(frequency) if frequency else math.nan
+        return measures.dead_share(frequency) if frequency else math.nan
     # Weights have paths such as `net/hidden`, recorded layers their names.
     name = part.removeprefix("layer:").rpartition("/")[2]
     units = frequency.get(name)

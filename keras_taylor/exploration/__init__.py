@@ -1,9 +1,6 @@
 """How a run explores activation configurations, and how its gradients shatter."""
 
-from keras_taylor.exploration.snapshots import (
-    Bits,
-    Probe,
-    Snapshot,
+from keras_taylor.exploration.measures import (
     always_on_share,
     dead_share,
     dead_unit_numbers,
@@ -13,6 +10,7 @@ from keras_taylor.exploration.snapshots import (
     nearest_share,
     unit_frequency,
 )
+from keras_taylor.exploration.snapshots import Bits, Probe, Snapshot
 
 __all__ = [
     "Bits",

@@ -6,14 +6,13 @@ it is called, which takes as long as a hundred rounds of a small network.
 
 import tensorflow as tf
 
-from keras_taylor.trajectory.storage import as_it_is
-
 
 def over_rounds(dataset, end, start, add, begin=0):
     """Returns sums over the rounds of a dataset, within a graph.
 
     Args:
-        dataset: A `tf.data.Dataset`, of at least `end` elements.
+        dataset: A `tf.data.Dataset`, of at least `end` elements. That of a trajectory is not
+            rewritten whenever it is begun.
         end: The number of the element after the last one that is added, an int64 tensor.
         start: A tuple of tensors, the sums of nothing.
         add: Function from sums, the number of an element (from zero) and the element to a tuple of
@@ -21,7 +20,7 @@ def over_rounds(dataset, end, start, add, begin=0):
         begin: The number of the first element that is added, an int64 tensor.
     """
     begin = tf.convert_to_tensor(begin, "int64")
-    rounds = iter(dataset.skip(begin).with_options(as_it_is()))
+    rounds = iter(dataset.skip(begin))
 
     def body(number, sums):
         return number + 1, tuple(add(sums, number, rounds.get_next()))

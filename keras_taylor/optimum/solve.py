@@ -110,11 +110,12 @@ def taylor_optimum(
         found = solver.solve(radii, tolerance, max_passes, warm_start, shown)
         return (found if several else found[0]), solver.interrupted
 
-    for shared, group in groups(rounds, names):
-        found = solve_group(rounds, shared, group, solve, functools.partial(bar.add, 1))
-        solved += [optimum for optimum, _ in found]
-        if any(interrupted for _, interrupted in found):
-            break
+    with trajectory.damage_told():
+        for shared, group in groups(rounds, names):
+            found = solve_group(rounds, shared, group, solve, functools.partial(bar.add, 1))
+            solved += [optimum for optimum, _ in found]
+            if any(interrupted for _, interrupted in found):
+                break
     return by_scope(rounds.scopes, scope, solved)
 
 

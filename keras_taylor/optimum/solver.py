@@ -64,16 +64,13 @@ class Solver:
         center = self.part.vector(self.rounds.first)
         point = center if warm_start is None else self.part.vector(warm_start)
         objective = self.objective.over_first(horizon or len(self.rounds))
-        with self.rounds.trajectory.damage_told():
-            intervals = objective.minimize(budget, center, different, tolerance, point)
-            self.interrupted, budget.best = budget.interrupted, intervals[-1]
-            show(budget, has_ended=True)
-            return [
-                self._optimum(
-                    intervals[different.index(radius)], radius, budget, tolerance, horizon
-                )
-                for radius in radii
-            ]
+        intervals = objective.minimize(budget, center, different, tolerance, point)
+        self.interrupted, budget.best = budget.interrupted, intervals[-1]
+        show(budget, has_ended=True)
+        return [
+            self._optimum(intervals[different.index(radius)], radius, budget, tolerance, horizon)
+            for radius in radii
+        ]
 
     def _optimum(self, interval, radius, budget, tolerance, horizon):
         rounds = horizon or len(self.rounds)

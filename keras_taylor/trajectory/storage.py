@@ -126,10 +126,10 @@ def read(path, run, shards, numbers, layout):
     expected = tf.data.Dataset.from_tensor_slices((np.asarray(numbers, "int64"), places))
     pairs = tf.data.Dataset.zip((found.flat_map(records), expected))
     parsed = pairs.map(lambda record, place: _parsed(record, run, place, layout)).prefetch(2)
-    return parsed.with_options(as_it_is())
+    return parsed.with_options(_as_it_is())
 
 
-def as_it_is():
+def _as_it_is():
     """Returns options by which a pipeline is not rewritten, which takes longer than reading it."""
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -94,12 +94,13 @@ def test_results_are_complete(finished, read_summaries):
 
 
 def _check_decomposition(found):
-    for item in found["summaries"]:
+    for item, run in zip(found["summaries"], found["runs"], strict=True):
         rows = item["decomposition"]["parts"]
         layers = ["layer:hidden_1", "layer:hidden_2", "layer:logits"]
-        assert list(rows)[:4] == ["network", *layers]
-        assert sum(part.startswith("unit:") for part in rows) == 6
-        for row in rows.values():
+        assert list(rows) == ["network", *layers]
+        units = run["decomposition"]["units"]
+        assert len(units) == item["decomposition"]["units"]["solved"] == 6
+        for row in (*rows.values(), *units):
             assert row["converged"]
             assert row["rounds"] == 35
             assert row["average_loss"] == pytest.approx(item["average_loss"], rel=1e-5)

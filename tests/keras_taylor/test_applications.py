@@ -94,7 +94,7 @@ def _assert_right(model, x, y):
 @pytest.mark.usefixtures("float64")
 def test_the_first_blocks_of_a_convnet():
     whole, x, y = _model("MobileNet", 32, alpha=0.25)
-    features = whole.get_layer("conv_pw_1_relu").output
+    features = whole.get_layer("conv_pw_3_relu").output
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     model = keras.Model(whole.input, keras.layers.Dense(3, name="logits")(pooled))
     model.compile(keras.optimizers.SGD(0.0), loss="mse")

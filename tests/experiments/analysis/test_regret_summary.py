@@ -34,7 +34,8 @@ def test_runs_that_were_kept_before_the_guarantee_was_read(make_run):
 def test_decomposition_is_that_of_all_rounds(make_run):
     item = regret_summary.summarize(make_run(), TRACKED)
     assert {row["rounds"] for row in item["decomposition"]["parts"].values()} == {1000}
-    assert list(item["decomposition"]["parts"]) == ["network", "layer:a", "unit:a/1"]
+    assert list(item["decomposition"]["parts"]) == ["network", "layer:a"]
+    assert item["decomposition"]["units"] == {"solved": 1, "wide": 0}
     rows = list(regret_summary.decomposition_rows(make_run()))
     assert len(rows) == 7
     assert rows[0]["optimizer"] == "sgd"

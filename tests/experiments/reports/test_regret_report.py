@@ -42,6 +42,13 @@ def test_wide_intervals_and_divergence_are_told(make_run):
     assert notes[1].startswith("adam diverged: at round 1000")
 
 
+def test_wide_intervals_of_units_are_counted(make_run):
+    run = make_run("sgd")
+    run["decomposition"]["units"] += [run["decomposition"]["units"][0] | {"converged": False}]
+    notes = _sections(run)["Loss = Taylor optimum + regret"].paragraphs
+    assert notes[0] == "sgd: the interval of layer:a, 1 of 2 units is wider than the tolerance."
+
+
 def test_every_column_of_the_first_table_is_explained(make_run):
     header = _sections(make_run("sgd"))["Loss = Taylor optimum + regret"].table.header
     terms = " ".join(regret_report.HOW_TO_READ)

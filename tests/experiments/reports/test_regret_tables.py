@@ -52,13 +52,14 @@ def test_step_tables_have_network_and_layers(summaries):
     assert rows[0] == ("sgd", "31.6", "31.6", "1", "1.5")
 
 
-def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries):
-    header, rows = regret_tables.part_table(summaries, "layer")
+def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries, make_run):
+    header, rows = regret_tables.split_layer_table(summaries)
     assert [row[:3] for row in rows] == [("a", "sgd", "0.5")]
     assert all(len(row) == len(header) for row in rows)
     assert rows[0][-1] == cells.MISSING
-    header, rows = regret_tables.part_table(summaries, "unit")
-    assert [row[0] for row in rows] == ["a/1"]
+    runs = [make_run("sgd"), make_run("adam"), make_run("lion", diverged=True)]
+    header, rows = regret_tables.unit_table(runs)
+    assert [row[:3] for row in rows] == [("a/1", "sgd", "0.5"), ("a/1", "adam", "0.5")]
     assert all(len(row) == len(header) for row in rows)
 
 

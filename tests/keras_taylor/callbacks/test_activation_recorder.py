@@ -8,7 +8,7 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.callbacks.activation_recorder import MEASURES
-from keras_taylor.exploration import snapshots
+from keras_taylor.exploration import measures, snapshots
 
 Recorder = kt.callbacks.ActivationRecorder
 
@@ -49,16 +49,16 @@ def test_measures_are_logged_and_match_snapshots_taken_apart():
     )
     assert set(MEASURES) < set(history)
     assert recorder.steps == [0, 4, 8, 12]
-    moves = [snapshots.hamming_share(a, b) for a, b in itertools.pairwise(apart)]
+    moves = [measures.hamming_share(a, b) for a, b in itertools.pairwise(apart)]
     assert history["activation_hamming"] == pytest.approx(moves)
-    nearest = [snapshots.nearest_share(s, apart[:n]) for n, s in enumerate(apart)][1:]
+    nearest = [measures.nearest_share(s, apart[:n]) for n, s in enumerate(apart)][1:]
     assert history["nearest_hamming"] == pytest.approx(nearest)
     assert history["switches_per_unit"] == pytest.approx(np.cumsum(moves))
     seen = set()
-    counts = [len(seen := seen | snapshots.digests(s)) for s in apart]
+    counts = [len(seen := seen | measures.digests(s)) for s in apart]
     assert history["distinct_configurations"] == counts[1:]
-    frequency = snapshots.unit_frequency(apart[-1])
-    assert history["dead_units"][-1] == snapshots.dead_share(frequency)
+    frequency = measures.unit_frequency(apart[-1])
+    assert history["dead_units"][-1] == measures.dead_share(frequency)
 
 
 def test_recording_does_not_change_training():
@@ -160,7 +160,7 @@ def test_signs_of_smooth_units_are_recorded_if_asked_to():
     recorder = Recorder(PROBE, smooth=True)
     history = _fit(recorder, model, epochs=1).history
     signs = np.asarray(model(PROBE)) > 0
-    frequency = snapshots.unit_frequency(recorder.snapshots[-1], "smooth")["smooth"]
+    frequency = measures.unit_frequency(recorder.snapshots[-1], "smooth")["smooth"]
     np.testing.assert_allclose(frequency, signs.mean(axis=0))
     assert 0 <= history["activation_hamming"][0] <= 1
     # They have a gradient on both sides.

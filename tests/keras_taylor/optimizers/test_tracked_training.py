@@ -23,6 +23,7 @@ OPTIONS = [
     {"global_clipnorm": 0.1},
     {"weight_decay": 0.1},
     {"use_ema": True, "ema_overwrite_frequency": 2},
+    {"use_ema": True},
     {"gradient_accumulation_steps": 3},
     {"loss_scale_factor": 64.0},
 ]

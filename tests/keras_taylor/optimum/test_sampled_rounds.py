@@ -49,9 +49,7 @@ def runs(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(runs):
     trajectories, model = runs
-    scope, options = ["layer:hidden", "unit:out/1"], {"tolerance": 1e-4, "verbose": 0}
-    if "examples" in trajectories:
-        scope = ["network", *scope]
+    scope, options = ["network", "layer:hidden", "unit:out/1"], {"tolerance": 1e-4, "verbose": 0}
     tables = {}
     for name in trajectories:
         if name != "whole":
@@ -100,10 +98,10 @@ def test_errors_shrink_where_more_is_kept(tables):
 
 def test_regrets_are_those_of_the_check_sample(runs, tables):
     check = [round for round in runs[0]["sample"] if round.weight == 1.0 or round.is_check]
-    regrets = tables["sample"].regrets["layer:hidden", STEPS]
+    regrets = tables["sample"].regrets["network", STEPS]
     assert len(regrets) == len(check)
     sums = sum(round.weight * regret for round, regret in zip(check, regrets, strict=True))
-    row = _by_part(tables["sample"])["layer:hidden", STEPS]
+    row = _by_part(tables["sample"])["network", STEPS]
     quantile = (row["average_regret_upper"] - row["average_regret_lower"]) / 2
     assert row["average_regret_lower"] < sums / STEPS < row["average_regret_lower"] + 2 * quantile
 

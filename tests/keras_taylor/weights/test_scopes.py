@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_taylor.weights.scopes import Scopes, check_scope, layer_keys, scope_kind
+from keras_taylor.weights.scopes import Scopes, check_scope, scope_kind
 
 
 def _built(shape, *stack):
@@ -24,25 +24,6 @@ def test_paths_in_a_sequential_begin_with_its_name():
 def test_dense_layers_have_a_unit_a_column():
     scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, use_bias=False, name="b"))
     assert scopes.layers == {"a": 4, "b": 2}
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape", "units"),
-    [
-        (layers.Conv2D(5, 3), (8, 8, 2), 5),
-        (layers.Conv1D(5, 3), (8, 2), 5),
-        (layers.BatchNormalization(), (7,), 7),
-        (layers.LayerNormalization(), (7,), 7),
-        (layers.PReLU(), (7,), 7),
-        (layers.DepthwiseConv2D(3, depth_multiplier=2), (8, 8, 3), 6),
-        (layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False), (8, 8, 3), 6),
-        (layers.DepthwiseConv2D(3, depth_multiplier=2, name="renamed"), (8, 8, 3), 6),
-        (layers.SeparableConv2D(5, 3, depth_multiplier=2), (8, 8, 3), 6 + 5),
-        (layers.LSTM(4), (6, 3), 16),
-    ],
-)
-def test_units_of_a_layer(layer, shape, units):
-    assert list(_built(shape, layer).layers.values()) == [units]
 
 
 def test_depthwise_kernel_is_cut_along_its_last_two_axes():
@@ -93,10 +74,6 @@ def test_weights_without_a_layer_and_scalars():
     scopes = Scopes([scale])
     assert scopes.layers == {"scale": 1}
     assert scopes.matrices([scale])[0].shape == (1, 1)
-
-
-def test_suffix_is_free():
-    assert layer_keys(["a/k", "a_1/k", "a/k"]) == ["a", "a_1", "a_2"]
 
 
 def test_no_weights_is_refused():
@@ -230,8 +207,3 @@ def test_other_shapes_are_refused():
         scopes.check_shapes(weights[:-1], "comparator")
     with pytest.raises(ValueError, match="expected shapes"):
         scopes.check_shapes([*weights[:-1], np.zeros(5)], "comparator")
-
-
-def test_a_name_alone_does_not_make_a_kernel_depthwise():
-    scopes = _built((8, 8, 2), layers.Conv2D(4, 3, use_bias=False, name="after_depthwise"))
-    assert scopes.layers == {"after_depthwise": 4}
