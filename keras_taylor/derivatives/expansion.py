@@ -25,7 +25,15 @@ from keras_taylor.derivatives.forward_mode import Trace
 METHODS = ("layerwise", "whole", "reverse")
 
 
-def expand(method, model, forward, directions, primals=None, inputs=()):
+def expand(
+    method,
+    model,
+    forward,
+    directions,
+    primals=None,
+    inputs=(),
+    paused=contextlib.nullcontext,
+):
     """Runs a model and returns its outputs with Jacobian-vector products along directions.
 
     Args:
@@ -38,6 +46,9 @@ def expand(method, model, forward, directions, primals=None, inputs=()):
         primals: Tensors that the forward pass reads the weights from; by default the values of
             the model's trainable variables.
         inputs: The tensors that the model is given, in any structure.
+        paused: Function that returns a context in which a caller's tape does not record. It is
+            entered for what only products along directions need, so that an eager tape over a
+            forward pass does not keep that of every direction.
 
     Returns:
         The list of tensors; for each direction the list of their tangents, zero where a tensor does
@@ -49,14 +60,14 @@ def expand(method, model, forward, directions, primals=None, inputs=()):
         outputs, rest = forward()
         return outputs, [], rest
     if method == "layerwise":
-        trace = Trace(model, model.trainable_variables, directions, inputs)
+        trace = Trace(model, model.trainable_variables, directions, inputs, paused)
         with trace.recording():
             outputs, rest = forward()
         found = zip(*(trace.tangents(output) for output in outputs), strict=True)
     elif method == "whole":
-        outputs, found, rest = _expand_whole(model, forward, directions, primals)
+        outputs, found, rest = _expand_whole(model, forward, directions, primals, paused)
     else:
-        outputs, found, rest = _expand_reverse(forward, directions, primals)
+        outputs, found, rest = _expand_reverse(forward, directions, primals, paused)
     return outputs, [_filled(outputs, tangents) for tangents in found], rest
 
 
@@ -94,7 +105,7 @@ def call_options(model, training):
     return {"training": training} if "training" in inspect.signature(model.call).parameters else {}
 
 
-def _expand_whole(model, forward, directions, primals):
+def _expand_whole(model, forward, directions, primals, paused):
     # All directions but the first run in a scope, before it: what the model changes (moving
     # averages, seeds) and adds (losses), it does once. Weights come from the primals there too.
     variables = model.non_trainable_variables
@@ -105,16 +116,27 @@ def _expand_whole(model, forward, directions, primals):
         pairs = [
             pair for pair in zip(primals, directions[number], strict=True) if pair[1] is not None
         ]
-        scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
+        aside = _aside(state, paused) if number else contextlib.nullcontext()
         accumulator = tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True)))
-        with scope, accumulator:
+        with aside, accumulator:
             outputs, rest = forward()
         found.append([accumulator.jvp(output) for output in outputs])
     return outputs, found[::-1], rest
 
 
-def _expand_reverse(forward, directions, primals):
+@contextlib.contextmanager
+def _aside(state, paused):
+    with keras.StatelessScope(state), paused():
+        yield
+
+
+def _expand_reverse(forward, directions, primals, paused):
     outputs, pull, rest = pullback(forward, primals)
+    with paused():
+        return outputs, _products(outputs, pull, directions), rest
+
+
+def _products(outputs, pull, directions):
     upstream = [tf.zeros_like(output) for output in outputs]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(upstream)
@@ -128,7 +150,7 @@ def _expand_reverse(forward, directions, primals):
             )
             for direction in directions
         ]
-    return outputs, [tape.gradient(product, upstream) for product in products], rest
+    return [tape.gradient(product, upstream) for product in products]
 
 
 def _filled(outputs, tangents):

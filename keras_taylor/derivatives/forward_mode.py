@@ -35,10 +35,12 @@ class Trace:
         directions: For each direction the tangents of these weights, `None` for weights that do not
             move.
         inputs: The tensors that the model is given, in any structure.
+        paused: As of `keras_taylor.derivatives.expansion.expand`.
     """
 
-    def __init__(self, model, variables, directions, inputs=()):
+    def __init__(self, model, variables, directions, inputs=(), paused=contextlib.nullcontext):
         self._model = model
+        self._paused = paused
         self._directions = [
             {
                 id(variable): tangent
@@ -115,11 +117,17 @@ class Trace:
 
     def _run_pooling(self, layer, call, inputs, input_tangents):
         output = call()
-        self._know(output, _map(lambda t: pooling.select(inputs, t, layer), input_tangents))
+        with self._paused():
+            self._know(output, _map(lambda t: pooling.select(inputs, t, layer), input_tangents))
         return output
 
     def _run_affine(self, layer, call, inputs, input_tangents):
         output, before = affine.call_capturing(layer, call)
+        with self._paused():
+            self._know_affine(layer, output, before, inputs, input_tangents)
+        return output
+
+    def _know_affine(self, layer, output, before, inputs, input_tangents):
         tangents = [
             affine.tangent(
                 layer,
@@ -135,7 +143,6 @@ class Trace:
         behind = _map(lambda t: affine.activation_tangent(activation, before, output, t), tangents)
         if output is not before:
             self._know(output, behind)
-        return output
 
     def _run_any(self, layer, call, pairs):
         # All directions but the first run in a scope, before it: what the layer changes (moving
@@ -143,8 +150,8 @@ class Trace:
         state = list(zip(layer.variables, backend.snapshot(layer.variables), strict=True))
         found = []
         for number in reversed(range(len(self._directions))):
-            scope = keras.StatelessScope(state) if number else contextlib.nullcontext()
-            with scope:
+            aside = self._aside(state) if number else contextlib.nullcontext()
+            with aside:
                 primals = self._primals(number, layer, pairs)
                 if number and not primals:
                     found.append(None)
@@ -154,6 +161,11 @@ class Trace:
             found.append((outputs, accumulator))
         self._know_run(outputs, found[::-1])
         return outputs
+
+    @contextlib.contextmanager
+    def _aside(self, state):
+        with keras.StatelessScope(state), self._paused():
+            yield
 
     def _primals(self, number, layer, pairs):
         moving = self._directions[number]

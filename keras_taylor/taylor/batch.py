@@ -5,6 +5,7 @@ loss takes them, the points' tangents along some directions, the penalties, and 
 functions on it are pure; the public functions, `TaylorModel` and the solver share them.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -146,7 +147,9 @@ def expand(batch, directions=(), run=None):
 
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
-        points, tangents, (loss, outputs, penalties) = expanded_points(batch, directions, run)
+        points, tangents, (loss, outputs, penalties) = expanded_points(
+            batch, directions, run, tape.stop_recording
+        )
         penalty = loss.penalty(batch.y, outputs, points, batch.sample_weight, penalties)
     penalty_gradient = None
     if penalty is not None:
@@ -163,13 +166,14 @@ def expand(batch, directions=(), run=None):
     )
 
 
-def expanded_points(batch, directions, run):
+def expanded_points(batch, directions, run, paused=contextlib.nullcontext):
     """Returns the points, their tangents for each direction, and `(loss, outputs, penalties)`.
 
     Args:
         batch: A `Batch`.
         directions: As of `expand`.
         run: As of `expand`.
+        paused: As of `keras_taylor.derivatives.expansion.expand`.
     """
 
     def forward():
@@ -178,7 +182,7 @@ def expanded_points(batch, directions, run):
         return loss.sources(outputs), (loss, outputs, penalties)
 
     _, found, rest = expansion.expand(
-        batch.method, batch.model, forward, list(directions), batch.weights, batch.x
+        batch.method, batch.model, forward, list(directions), batch.weights, batch.x, paused
     )
     loss, outputs, _ = rest
     return *loss.expanded_points(outputs, found), rest

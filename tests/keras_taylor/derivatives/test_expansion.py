@@ -73,6 +73,29 @@ def test_all_methods_agree(build):
     )
 
 
+@pytest.mark.parametrize("method", expansion.METHODS)
+def test_a_tape_that_is_paused_keeps_the_outputs_alone(method):
+    """The first direction may run with the outputs, all others are not recorded."""
+    model, x, weights, forward = _prepared(_normalized)
+    directions = [_random_like(weights, seed) for seed in (1, 2)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(weights)
+        (output,), tangents, _ = expansion.expand(
+            method, model, forward, directions, weights, x, tape.stop_recording
+        )
+    assert tape.gradient(tangents[1][0], weights) == [None] * len(weights)
+    with tf.GradientTape() as plain:
+        plain.watch(weights)
+        (expected,), _ = forward()
+    for one, other in zip(
+        tape.gradient(output, weights), plain.gradient(expected, weights), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    _, again, _ = expansion.expand(method, model, forward, directions, weights, x)
+    for one, other in zip(tangents, again, strict=True):
+        np.testing.assert_allclose(one[0], other[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
 def test_products_are_adjoint(build):
     model, x, weights, forward = _prepared(build)

@@ -32,6 +32,12 @@ def _trained(optimizer, **options):
     return model.get_weights()
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """Weights after training with RMS normalisation alone."""
+    return _trained(RMSNormalized(SGD(0.01)))
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=["graph", "xla", "eager"]
 )
@@ -107,8 +113,7 @@ def test_steps_do_not_depend_on_the_size_of_gradients():
         np.testing.assert_allclose(*moves, rtol=1e-5)
 
 
-def test_a_tracker_around_it_changes_nothing_and_sees_raw_gradients():
-    plain = _trained(RMSNormalized(SGD(0.01)))
+def test_a_tracker_around_it_changes_nothing_and_sees_raw_gradients(plain):
     tracker = RegretTracker(RMSNormalized(SGD(0.01)))
     for one, other in zip(_trained(tracker), plain, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -117,12 +122,11 @@ def test_a_tracker_around_it_changes_nothing_and_sees_raw_gradients():
     assert float(tracker.linear_regret()) == pytest.approx(float(raw.linear_regret()), rel=1e-3)
 
 
-def test_it_goes_around_a_tracker_too():
+def test_it_goes_around_a_tracker_too(plain):
     tracker, model = RegretTracker(SGD(0.01)), _model()
     model.compile(RMSNormalized(tracker), loss="mse")
     options = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0}
     losses = model.fit(*_data(), **options).history["loss"]
-    plain = _trained(RMSNormalized(SGD(0.01)))
     for one, other in zip(model.get_weights(), plain, strict=True):
         np.testing.assert_array_equal(one, other)
     assert int(tracker.steps) == 12
