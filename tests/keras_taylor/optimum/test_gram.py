@@ -1,5 +1,7 @@
 """Tests of the Gram matrices of units, against features and against passes through the model."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -45,11 +47,22 @@ def _recorded(path, model, weighted=False, **options):
     return kt.record(model, batches, path, steps=STEPS, verbose=0, **options)
 
 
-@pytest.fixture(scope="module", params=["plain", "weighted", "sampled"])
-def rounds(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def rounds_by_kind(tmp_path_factory):
+    """Makes the rounds of a kind once, however tests are ordered; they remember their features."""
     options = {"weighted": {"weighted": True}, "sampled": {"sample": 16, "examples": 5}}
-    model, path = _model(), tmp_path_factory.mktemp("gram") / "run"
-    return rounds_of(_recorded(path, model, **options.get(request.param, {})), model)
+
+    @functools.cache
+    def rounds(kind):
+        model, path = _model(), tmp_path_factory.mktemp("gram") / "run"
+        return rounds_of(_recorded(path, model, **options.get(kind, {})), model)
+
+    return rounds
+
+
+@pytest.fixture(params=["plain", "weighted", "sampled"])
+def rounds(request, rounds_by_kind):
+    return rounds_by_kind(request.param)
 
 
 @pytest.mark.parametrize(
