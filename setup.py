@@ -30,7 +30,7 @@ DOCS = [
     "mkdocs-material>=9.6",
     "mkdocstrings[python]>=1.0",
 ]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.13"]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.8", "ruff>=0.13"]
 
 
 def version():
