@@ -15,12 +15,11 @@ Which way the derivative goes is decided once for each model, see `method_of`:
 import contextlib
 import inspect
 
-import keras
 import tensorflow as tf
 from keras import ops
 
 from keras_taylor import backend
-from keras_taylor.derivatives.forward_mode import Trace
+from keras_taylor.derivatives.forward_mode import Trace, aside
 
 METHODS = ("layerwise", "whole", "reverse")
 
@@ -116,18 +115,12 @@ def _expand_whole(model, forward, directions, primals, paused):
         pairs = [
             pair for pair in zip(primals, directions[number], strict=True) if pair[1] is not None
         ]
-        aside = _aside(state, paused) if number else contextlib.nullcontext()
+        scope = aside(state, paused) if number else contextlib.nullcontext()
         accumulator = tf.autodiff.ForwardAccumulator(*map(list, zip(*pairs, strict=True)))
-        with aside, accumulator:
+        with scope, accumulator:
             outputs, rest = forward()
         found.append([accumulator.jvp(output) for output in outputs])
     return outputs, found[::-1], rest
-
-
-@contextlib.contextmanager
-def _aside(state, paused):
-    with keras.StatelessScope(state), paused():
-        yield
 
 
 def _expand_reverse(forward, directions, primals, paused):

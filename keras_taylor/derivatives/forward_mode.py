@@ -150,8 +150,7 @@ class Trace:
         state = list(zip(layer.variables, backend.snapshot(layer.variables), strict=True))
         found = []
         for number in reversed(range(len(self._directions))):
-            aside = self._aside(state) if number else contextlib.nullcontext()
-            with aside:
+            with aside(state, self._paused) if number else contextlib.nullcontext():
                 primals = self._primals(number, layer, pairs)
                 if number and not primals:
                     found.append(None)
@@ -161,11 +160,6 @@ class Trace:
             found.append((outputs, accumulator))
         self._know_run(outputs, found[::-1])
         return outputs
-
-    @contextlib.contextmanager
-    def _aside(self, state):
-        with keras.StatelessScope(state), self._paused():
-            yield
 
     def _primals(self, number, layer, pairs):
         moving = self._directions[number]
@@ -182,6 +176,13 @@ class Trace:
             if tensor is not None and id(tensor) not in self._known:
                 tangents = [again and acc.jvp(again[index]) for again, acc in runs]
                 self._know(tensor, tangents)
+
+
+@contextlib.contextmanager
+def aside(state, paused):
+    """Context in which a run changes nothing, starts from `state`, and no caller's tape records."""
+    with keras.StatelessScope(state), paused():
+        yield
 
 
 def cached_logits(output):

@@ -85,12 +85,8 @@ def test_all_runs_may_diverge(data_dir, tmp_path):
 
 def test_several_workers_give_the_same_to_the_bit(finished, tmp_path):
     settings, directory = finished
-    again = dataclasses.replace(
-        settings, optimizers=("adam",), workers=2, output_dir=str(tmp_path / "out")
-    )
-    found, expected = _runs(optimizer_comparison.main(again)), _runs(directory)
-    assert found == {name: run for name, run in expected.items() if name.startswith("adam")}
-    assert len(found) == 4
+    again = dataclasses.replace(settings, workers=2, output_dir=str(tmp_path / "out"))
+    assert _runs(optimizer_comparison.main(again)) == _runs(directory)
 
 
 def test_killed_and_started_again_it_trains_what_is_missing(finished, monkeypatch):

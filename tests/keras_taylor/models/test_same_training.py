@@ -97,11 +97,7 @@ def _assert_same(build, mode, comparator):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(
-    # Operators are also held to the bit, with one comparator, in test_taylor_model.
-    "build",
-    [normalisation_and_skip, pytest.param(operators, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("build", [normalisation_and_skip, operators])
 def test_a_pass_of_its_own_leaves_the_bits(build):
     _assert_same(build, "graph", COMPARATORS["two"])
 

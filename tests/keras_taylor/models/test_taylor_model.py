@@ -60,11 +60,9 @@ def _fit(model, data, epochs=2, **options):
     return model.fit(*data, epochs=epochs, **options).history
 
 
-# Of modes that differ little, each has one network. The expansion of the recurrent one is a pass of
-# its own, as that of operators is.
+# The recurrent one is not compiled here; of modes that differ little, each has one network.
 CELLS = [
-    *((network, {}) for network in NETWORKS if network != "_recurrent"),
-    pytest.param("_recurrent", {}, marks=pytest.mark.slow),
+    *((network, {}) for network in NETWORKS),
     ("_dense", {"jit_compile": True}),
     ("_by_operators", {"run_eagerly": True}),
     ("_dense", {"steps_per_execution": 3}),

@@ -83,7 +83,7 @@ def test_the_lower_bound_is_one_of_the_optimum_over_these_rounds():
 @pytest.mark.parametrize(
     ("build", "mode"),
     [
-        pytest.param(keras.optimizers.RMSprop, {}, marks=pytest.mark.slow),
+        (keras.optimizers.RMSprop, {}),
         (lambda: keras.optimizers.SGD(0.05), {"jit_compile": True}),
         (keras.optimizers.RMSprop, {"steps_per_execution": 4}),
     ],

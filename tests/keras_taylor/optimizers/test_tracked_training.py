@@ -98,21 +98,9 @@ def test_training_is_the_same_to_the_bit(training, bare, reference, name, mode):
         np.testing.assert_allclose(tracker.linear_regret(), reference(name), rtol=1e-3)
 
 
-# Clipping of values comes where that of norms does; an average that is not written back to the
-# weights is a part of one that is.
-ALIKE = ({"clipvalue": 0.01}, {"use_ema": True})
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
-    [
-        pytest.param(
-            ("momentum", "adam")[number % 2],
-            options,
-            marks=pytest.mark.slow if options in ALIKE else (),
-        )
-        for number, options in enumerate(OPTIONS)
-    ],
+    [(("momentum", "adam")[number % 2], options) for number, options in enumerate(OPTIONS)],
     ids=str,
 )
 def test_training_is_the_same_with_every_option(training, name, options):
@@ -127,9 +115,7 @@ def mixed_precision():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize(
-    "mode", [{}, pytest.param({"run_eagerly": True}, marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}], ids=str)
 @pytest.mark.usefixtures("mixed_precision")
 def test_mixed_precision_under_a_loss_scale(training, mode):
     with pytest.warns(UserWarning, match="was not given the loss"):
