@@ -79,6 +79,24 @@ def _optimizers_are_built_before_training():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _datasets_are_not_tuned():
+    """TensorFlow's thread that tunes a dataset sleeps for longer and longer, up to a minute.
+
+    The end of each training waits until it wakes, a third of the time of short trainings.
+    """
+    import tensorflow as tf
+
+    def iterate(dataset, plain=tf.data.Dataset.__iter__):
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return plain(dataset.with_options(options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.data.Dataset, "__iter__", iterate)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _optimizers_are_built_in_fit_where_marked(monkeypatch, request):
     import keras

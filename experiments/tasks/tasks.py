@@ -165,4 +165,12 @@ def batches(task, dataset, seed):
     """
     shuffled = dataset.shuffle(len(dataset), seed=seed, reshuffle_each_iteration=True)
     batched = shuffled.batch(task.batch_size, drop_remainder=True)
-    return batched.map(task.to_pair).prefetch(tf.data.AUTOTUNE)
+    return batched.map(task.to_pair).prefetch(1).with_options(_untuned())
+
+
+def _untuned():
+    # There is nothing to tune, and the end of a training waits for the thread that does, which
+    # sleeps for up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
