@@ -9,6 +9,10 @@ from keras.src.utils.rng_utils import get_random_seed
 # TensorFlow has no public name for XLA's barrier.
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+# For functions that users call within a `tf.function`: AutoGraph has no Python loop or branch over
+# tensors to rewrite in them, and looking for one takes longer than tracing them.
+unconverted = tf.autograph.experimental.do_not_convert
+
 
 def global_seed():
     """Returns the seed that `keras.utils.set_random_seed` set, or `None`."""

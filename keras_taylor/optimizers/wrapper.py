@@ -66,6 +66,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.build(variables)
         super().build(variables)
 
+    @backend.unconverted
     def apply(self, grads, trainable_variables=None):
         gradients = list(grads)
         if not gradients:

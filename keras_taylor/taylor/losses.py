@@ -15,6 +15,7 @@ are a reconstruction.
 
 from keras import ops
 
+from keras_taylor.backend import unconverted
 from keras_taylor.taylor import batch as batches
 from keras_taylor.taylor import curvature, unit_losses
 from keras_taylor.taylor.batch import batch_of
@@ -22,6 +23,7 @@ from keras_taylor.weights.arguments import checked_arrays
 from keras_taylor.weights.parts import Part, by_scope, part_names
 
 
+@unconverted
 def taylor_loss(
     model,
     x,
@@ -84,6 +86,7 @@ def taylor_loss(
     return by_scope(batch.scopes, scope, values)
 
 
+@unconverted
 def taylor_loss_and_gradient(
     model,
     x,
@@ -138,6 +141,7 @@ def taylor_loss_and_gradient(
     return value, _zero_outside(part, gradient)
 
 
+@unconverted
 def taylor_curvature_product(
     model,
     x,
