@@ -38,6 +38,7 @@ HOW_TO_READ = {
     "optimum at least": "Average loss minus linear regret / N, a lower bound of the Taylor "
     "optimum. Below zero it says nothing about a loss that cannot be negative.",
 }
+MANY_UNITS = "Of a layer with many units: those of least, middle and greatest regret in each run."
 
 
 def sections(runs, summaries, tracked_rounds):
@@ -64,10 +65,7 @@ def sections(runs, summaries, tracked_rounds):
                 for picture in _split_pictures(runs, summaries, part)
             ),
         ),
-        report.Section(
-            "Some units",
-            table=report.Table(*regret_tables.unit_table(runs), text_columns=2),
-        ),
+        *_unit_sections(runs),
         report.Section(
             "Bounds of Taylor regret",
             table=report.Table(*regret_tables.sandwich_table(summaries)),
@@ -188,3 +186,10 @@ def _notes_on(item):
             f"{item['optimizer']}: regret of the network was not positive at "
             f"{growth['share_left_out']:.0%} of the horizons; the slope leaves these out."
         )
+
+
+def _unit_sections(runs):
+    header, rows = regret_tables.unit_table(runs)
+    if not rows:
+        return []
+    return [report.Section("Some units", (MANY_UNITS,), table=report.Table(header, rows, 2))]

@@ -41,14 +41,29 @@ def split_layer_table(summaries):
 
 
 def unit_table(runs):
-    """Returns header and rows (of strings): the same of each unit, which has no rate."""
+    """Returns header and rows (of strings): the same of units, which have no rate.
+
+    Of a layer that has many, those of least, middle and greatest regret in each run.
+    """
     header = ("unit", "optimizer", "R", *SPLIT_HEADER[1:-1])
-    by_unit = collections.defaultdict(list)
+    by_layer = collections.defaultdict(list)
     for run in runs:
+        of_run = collections.defaultdict(list)
         for row in run["decomposition"].get("units", ()):
-            linear = cells.number(row["average_linear_regret"], 3)
-            by_unit[row["part"]].append((*_begin(run, row), *_intervals(row), linear))
-    return header, list(itertools.chain(*by_unit.values()))
+            of_run[row["part"].rpartition("/")[0]].append(row)
+        for layer, rows in of_run.items():
+            by_layer[layer] += [_unit_cells(run, row) for row in _telling(rows)]
+    return header, list(itertools.chain(*by_layer.values()))
+
+
+def _telling(rows):
+    rows = sorted(rows, key=lambda row: row["average_regret_upper"])
+    return rows if len(rows) <= 3 else [rows[0], rows[len(rows) // 2], rows[-1]]
+
+
+def _unit_cells(run, row):
+    linear = cells.number(row["average_linear_regret"], 3)
+    return (*_begin(run, row), *_intervals(row), linear)
 
 
 def layers_of(summaries):

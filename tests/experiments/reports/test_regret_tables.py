@@ -63,6 +63,18 @@ def test_part_tables_have_a_row_for_each_part_and_optimizer(summaries, make_run)
     assert all(len(row) == len(header) for row in rows)
 
 
+def test_of_many_units_the_table_has_the_least_the_middle_and_the_greatest_regret(make_run):
+    run = make_run("sgd")
+    unit = run["decomposition"]["units"][0]
+    regrets = (0.4, 0.1, 0.3, 0.5, 0.2)
+    run["decomposition"]["units"] = [
+        {**unit, "part": f"unit:a/{number}", "average_regret_upper": regret}
+        for number, regret in enumerate(regrets)
+    ] + [{**unit, "part": "unit:b/7"}]
+    _, rows = regret_tables.unit_table([run])
+    assert [row[0] for row in rows] == ["a/1", "a/2", "a/3", "b/7"]
+
+
 def test_sandwich_table_has_the_lower_bound_before_the_upper(summaries):
     header, rows = regret_tables.sandwich_table(summaries)
     assert all(len(row) == len(header) for row in rows)
