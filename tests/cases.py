@@ -118,6 +118,13 @@ def comparator(model, seed=1, distance=0.3):
     ]
 
 
+def activity_divisor(examples):
+    """Returns what Keras divides a batch's activity penalty by: examples, or 1 in 3.12."""
+    layer = layers.ActivityRegularization(l1=1.0)
+    layer(np.ones((examples, 1)))
+    return examples / float(layer.losses[0])
+
+
 def _log_softmax(f):
     f = f - f.max(axis=-1, keepdims=True)
     return f - np.log(np.exp(f).sum(axis=-1, keepdims=True))

@@ -84,7 +84,7 @@ def test_it_is_saved_with_the_model_that_has_the_loss(tmp_path):
     _fit(taylor, epochs=1)
     taylor.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    expected, found = (m.evaluate(X, Y, verbose=0) for m in (taylor, loaded))
+    expected, found = (float(m.evaluate(X, Y, verbose=0)) for m in (taylor, loaded))
     assert found == pytest.approx(expected, rel=1e-6)
     assert found > taylor.predict(X, verbose=0).var()
 

@@ -8,16 +8,18 @@ import pytest
 
 SCRIPT = """
 import sys
-import keras, numpy as np, tensorflow as tf
+import cases, keras, numpy as np, tensorflow as tf
 import keras_taylor as kt
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+# In Keras 3.12 it is a sum over the batch, which is not the mean of the sums over its halves.
+activity = "l2" if cases.activity_divisor(2) == 2 else None
 
 def shared(h):
     h = keras.layers.Dense(5, "relu", kernel_regularizer="l2")(h)
-    return keras.layers.Dense(2, activity_regularizer="l2")(h)
+    return keras.layers.Dense(2, activity_regularizer=activity)(h)
 
 def apart(h):
     added = keras.layers.Add()([keras.layers.LayerNormalization()(h), h])

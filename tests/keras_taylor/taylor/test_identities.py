@@ -175,9 +175,9 @@ def test_penalties_are_expanded():
 
 
 def _penalty_and_gradient(x, kernel, bias, last, last_bias):
-    """Returns `0.3 sum kernel^2 + 0.1 mean over the batch of |f|`, and its gradient, in NumPy."""
+    """Returns `0.3 sum kernel^2 + 0.1 sum |f| / divisor`, and its gradient, in NumPy."""
     hidden = np.tanh(x @ kernel + bias)
-    sign = np.sign(hidden @ last + last_bias) * 0.1 / len(x)
+    sign = np.sign(hidden @ last + last_bias) * 0.1 / cases.activity_divisor(len(x))
     inner = (sign @ last.T) * (1 - hidden**2)
     value = 0.3 * np.sum(kernel**2) + np.sum(sign * (hidden @ last + last_bias))
     gradient = [0.6 * kernel + x.T @ inner, inner.sum(0), hidden.T @ sign, sign.sum(0)]
