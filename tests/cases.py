@@ -7,6 +7,7 @@ matrices for objectives.
 import copy
 import dataclasses
 import functools
+import traceback
 
 import keras
 import numpy as np
@@ -123,6 +124,12 @@ def activity_divisor(examples):
     layer = layers.ActivityRegularization(l1=1.0)
     layer(np.ones((examples, 1)))
     return examples / float(layer.losses[0])
+
+
+def is_converted():
+    """Tells whether code that AutoGraph wrote is running."""
+    names = (frame.f_code.co_filename for frame, _ in traceback.walk_stack(None))
+    return any("__autograph_generated" in name for name in names)
 
 
 def _log_softmax(f):

@@ -79,6 +79,12 @@ def test_incomplete_batch_is_dropped():
     assert len(tasks.batches(task, _examples(task, 3 * 32 + 31), seed=0)) == 3
 
 
+def test_nothing_waits_for_the_tuning_of_a_dataset():
+    task = tasks.get("digits_classifier")
+    repeated = tasks.batches(task, _examples(task, 64), seed=0).repeat()
+    assert repeated.options().autotune.enabled is False
+
+
 def test_order_is_the_same_for_the_same_seed_and_changes_with_each_epoch():
     task = tasks.get("digits_classifier")
     dataset = _examples(task, 64).cache()

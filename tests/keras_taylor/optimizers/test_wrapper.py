@@ -1,8 +1,10 @@
 """Tests of what all optimizer wrappers share, on one that does nothing."""
 
+import cases
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_taylor.optimizers.wrapper import OptimizerWrapper, wrapped
 
@@ -116,3 +118,19 @@ def test_mistakes_in_calls_are_told():
         optimizer.apply([np.ones(2), np.ones(2)])
     with pytest.raises(ValueError, match="Unknown variable"):
         optimizer.apply([np.ones(2)], [keras.Variable(np.ones(2))])
+
+
+def test_autograph_does_not_convert_it():
+    seen = []
+
+    class Looking(OptimizerWrapper):
+        def before_update(self, gradients, variables):
+            seen.append(cases.is_converted())
+            return gradients
+
+    variable = keras.Variable(np.ones(3))
+    optimizer = Looking("sgd")
+    optimizer.build([variable])
+    tf.function(optimizer.apply)([tf.ones(3)])
+    assert seen
+    assert not any(seen)

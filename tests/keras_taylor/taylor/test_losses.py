@@ -289,3 +289,25 @@ class TestBadInput:
 
         with pytest.warns(UserWarning, match="not known to be convex"):
             kt.taylor_loss(model, x, y, v, loss=Own(name="a_sine"))
+
+
+@pytest.mark.parametrize(
+    "function", [kt.taylor_loss, kt.taylor_loss_and_gradient, kt.taylor_curvature_product]
+)
+def test_autograph_does_not_convert_it(function):
+    seen = []
+
+    class Looking(keras.layers.Layer):
+        def call(self, x):
+            seen.append(cases.is_converted())
+            return x
+
+    model = cases.functional((3,), lambda x: Looking()(keras.layers.Dense(2)(x)))
+    model.compile(loss="mse")
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+    v = [w + 1.0 for w in model.get_weights()]
+    arguments = (v, v) if function is kt.taylor_curvature_product else (v,)
+    seen.clear()
+    tf.function(function)(model, x, y, *arguments)
+    assert seen
+    assert not any(seen)
