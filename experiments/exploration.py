@@ -22,7 +22,7 @@ import functools
 import rich
 
 from experiments.analysis import exploration_summary
-from experiments.reports import drawing, exploration_report, formatting, report
+from experiments.reports import exploration_report, formatting, report
 from experiments.runs import event_logs, exploring, flags, results, run_files, training
 from experiments.runs.settings import ExplorationSettings
 from experiments.tasks import tasks
@@ -73,8 +73,6 @@ def write(directory, runs, configuration, plan):
     )
     rows = (row for run in runs for row in exploration_summary.long_rows(run))
     results.write_csv(directory / "exploration.csv", exploration_summary.COLUMNS, rows)
-    for name, draw in exploration_report.figures(runs, summary).items():
-        drawing.write_images(draw(), directory, name)
     title = f"Exploration: {configuration['task']}"
     formatting.print_table(title, *exploration_report.means_table(summary))
     formatting.print_table(

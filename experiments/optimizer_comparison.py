@@ -22,7 +22,7 @@ missing runs only.
 import rich
 
 from experiments.analysis import comparison_summary
-from experiments.reports import comparison_report, drawing, formatting, report
+from experiments.reports import comparison_report, formatting, report
 from experiments.runs import comparison, event_logs, flags, results, rounds
 from experiments.runs.settings import ComparisonSettings
 from experiments.tasks import rates, strategies, tasks
@@ -95,8 +95,6 @@ def write(directory, grid, again, configuration):
         directory / "comparison.csv", comparison_summary.COLUMNS, map(comparison_summary.row, runs)
     )
     event_logs.write_comparison(directory, by_name)
-    for name, draw in comparison_report.figures(grid, again).items():
-        drawing.write_images(draw(), directory, name)
     title = f"Tuned optimizers: {configuration['task']}"
     formatting.print_table(title, *comparison_report.best_table(summary))
     report.write(

@@ -22,7 +22,7 @@ import rich
 import tqdm
 
 from experiments.analysis import rate_summary
-from experiments.reports import drawing, formatting, rate_report, report
+from experiments.reports import formatting, rate_report, report
 from experiments.runs import comparison, flags, rate_advice, rate_trials, results, rounds, run_files
 from experiments.runs.settings import RateAdviceSettings
 from experiments.tasks import tasks
@@ -79,8 +79,6 @@ def write(directory, cases, configuration, steps):
     )
     rows = (row for case in cases for row in rate_summary.rows(case))
     results.write_csv(directory / "advice.csv", rate_summary.COLUMNS, rows)
-    for name, draw in rate_report.figures(cases).items():
-        drawing.write_images(draw(), directory, name)
     title = f"Advice on the learning rate: {configuration['task']}"
     formatting.print_table(title, *rate_report.advice_table(summary))
     formatting.print_table("Final loss over the best of the grid", *rate_report.loss_table(summary))

@@ -118,6 +118,7 @@ def _run_task(settings, plan, directory):
             RegretSettings(
                 optimizers=choices,
                 horizons=plan.horizons,
+                comparators=plan.comparators,
                 recorded_rounds=plan.burn_in + plan.recorded - window["burn_in"],
                 output_dir=str(directory / name),
                 **window,

@@ -22,7 +22,7 @@ import rich
 import tqdm
 
 from experiments.analysis import shattering_summary
-from experiments.reports import drawing, formatting, report, shattering_report
+from experiments.reports import formatting, report, shattering_report
 from experiments.runs import exploring, flags, results, run_files, shattering
 from experiments.runs.settings import ShatteringSettings
 from experiments.tasks import tasks
@@ -71,8 +71,6 @@ def write(directory, runs, configuration):
     )
     rows = (row for run in runs for row in shattering_summary.long_rows(run))
     results.write_csv(directory / "shattering.csv", shattering_summary.COLUMNS, rows)
-    for name, draw in shattering_report.figures(runs).items():
-        drawing.write_images(draw(), directory, name)
     title = "Half-width of the autocorrelation, share of the line"
     formatting.print_table(title, *shattering_report.width_table(summary))
     report.write(

@@ -27,9 +27,7 @@ import rich
 
 from experiments.analysis import regret_summary
 from experiments.reports import (
-    drawing,
     formatting,
-    regret_figures,
     regret_report,
     regret_tables,
     report,
@@ -70,6 +68,7 @@ def main(settings):
         units=settings.units,
         max_passes=settings.max_passes,
         keeps_trajectory=settings.keep_trajectories,
+        comparators=settings.comparators,
     )
     runs = [_run(directory, choice, train) for choice in settings.choices()]
     _write(directory, runs, plan, configuration)
@@ -92,7 +91,6 @@ def _run(directory, choice, train):
 def _write(directory, runs, plan, configuration):
     summaries = [regret_summary.summarize(run, plan.recorded) for run in runs]
     _write_numbers(directory, runs, summaries, configuration)
-    _write_pictures(directory, runs, summaries, plan.recorded)
     formatting.print_table(_title(configuration), *regret_tables.decomposition_table(summaries))
     rich.print("High regret: tune the step. High optimum: explore.\n")
     formatting.print_table("Do the steps fit?", *regret_tables.network_step_table(summaries))
@@ -121,19 +119,6 @@ def _write_numbers(directory, runs, summaries, configuration):
     results.write_csv(directory / "linear_regret.csv", regret_summary.COLUMNS, rows)
     rows = (row for run in runs for row in regret_summary.decomposition_rows(run))
     results.write_csv(directory / "decomposition.csv", ("optimizer", *decomposition.COLUMNS), rows)
-
-
-def _write_pictures(directory, runs, summaries, tracked_rounds):
-    pictures = {
-        "decomposition": regret_figures.decomposition_figure(summaries),
-        "regret": regret_figures.growth_figure(runs),
-        "over_root": regret_figures.root_figure(runs),
-        "loss": regret_figures.loss_figure(runs, tracked_rounds),
-        "linear_regret": regret_figures.regret_figure(runs),
-        "layers": regret_figures.layers_figure(runs, regret_report.layers_of(runs)),
-    }
-    for name, figure in pictures.items():
-        drawing.write_images(figure, directory, name)
 
 
 def _lead(plan, seed):

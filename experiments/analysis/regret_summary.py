@@ -43,6 +43,8 @@ def summarize(run, tracked_rounds):
         "skipped_steps": progress["skipped_steps"][-1],
         "average_loss": progress["average_loss"][-1],
         "means": run["means"],
+        # Runs from before they were kept have none.
+        "final_means": run.get("final_means", {}),
         "diagnosis": run.get("diagnosis", []),
         "decomposition": whole_run(run),
         "average_taylor_loss": {

@@ -84,9 +84,7 @@ def sensitivity_figure(grid):
 
 def sections(grid, again, summary):
     """Returns the sections of the report, the most important first."""
-    pictures = tuple(
-        report.picture(f"{name}, by optimizer", draw) for name, draw in figures(grid, again).items()
-    )
+    pictures = report.pictures(figures(grid, again), "{}, by optimizer".format)
     return [
         report.Section(
             "Tuned optimizers", table=report.Table(*best_table(summary)), pictures=pictures

@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+import weakref
 
 import matplotlib
 import numpy as np
@@ -40,22 +41,31 @@ DARK = {
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 3)), (0, (3, 1, 1, 1)))
 PANEL_INCHES = (4.8, 3.4)
 DOTS_PER_INCH = 150
+# Figures as SVG: a report shows what is also written to a file.
+_svgs = weakref.WeakKeyDictionary()
 TICK_SIZE, LEGEND_SIZE, LABEL_SIZE, TITLE_SIZE = 11, 10.5, 12, 13
 
 
 def write_images(drawing, directory, name):
     """Writes a figure as PNG and as SVG, each completely or not at all."""
+    results.write_text(directory / f"{name}.svg", svg(drawing))
     with results.replacing(directory / f"{name}.png", "wb") as file:
         drawing.savefig(file, format="png", dpi=DOTS_PER_INCH)
-    results.write_text(directory / f"{name}.svg", svg(drawing))
 
 
 def svg(drawing):
-    """Returns a figure as the text of an SVG image; equal figures give equal texts."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "keras_taylor"}):
-        drawing.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue().decode("utf-8")
+    """Returns a figure, which does not change any more, as the text of an SVG image.
+
+    Equal figures give equal texts.
+    """
+    if drawing not in _svgs:
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "keras_taylor"}):
+            drawing.savefig(buffer, format="svg", metadata={"Date": None})
+        # Other formats have the same layout, which takes as long as drawing does.
+        drawing.set_layout_engine("none")
+        _svgs[drawing] = buffer.getvalue().decode("utf-8")
+    return _svgs[drawing]
 
 
 def data_uris(drawing):

@@ -121,11 +121,9 @@ def figures(runs, summary):
 
 def sections(runs, summary):
     """Returns the sections of the report, the most important first."""
-    pictures = tuple(
-        report.picture(
-            name.replace("_", " ") + ", by optimizer, with 95 % intervals over seeds", draw
-        )
-        for name, draw in figures(runs, summary).items()
+    pictures = report.pictures(
+        figures(runs, summary),
+        lambda name: name.replace("_", " ") + ", by optimizer, with 95 % intervals over seeds",
     )
     effect = ()
     if summary["normalization"]:

@@ -124,9 +124,7 @@ def _over_best(row, key):
 
 def sections(cases, summary):
     """Returns the sections of the report, the most important first."""
-    pictures = tuple(
-        report.picture(f"{name}, by optimizer", draw) for name, draw in figures(cases).items()
-    )
+    pictures = report.pictures(figures(cases), "{}, by optimizer".format)
     return [
         report.Section(
             "Final loss over the best of the grid: median, and share within 10 %",

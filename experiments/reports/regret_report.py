@@ -35,6 +35,7 @@ HOW_TO_READ = {
     "higher learning rate would have paid. Below 1: they undo each other, lower it.",
     "over √N": "Sums over rounds, divided by √N: regret that grows like √N is flat, while optimum "
     "and loss, whose averages settle, rise like √N.",
+    "final": "The mean over the last tenth of the rounds; columns without it are over all.",
     "optimum at least": "Average loss minus linear regret / N, a lower bound of the Taylor "
     "optimum. Below zero it says nothing about a loss that cannot be negative.",
 }
@@ -49,7 +50,7 @@ def sections(runs, summaries, tracked_rounds):
             "Loss = Taylor optimum + regret",
             notes(summaries),
             table=report.Table(*regret_tables.decomposition_table(summaries)),
-            pictures=_split_pictures(runs, summaries),
+            pictures=_split_pictures(runs, summaries, "network", "decomposition", "regret"),
         ),
         report.Section(
             "Do the steps fit?",
@@ -98,34 +99,40 @@ def layers_of(runs):
     return list(dict.fromkeys(layer for run in runs for layer in run["layers"]))
 
 
-def _split_pictures(runs, summaries, part="network"):
+def _split_pictures(runs, summaries, part, split_file=None, growth_file=None):
     name = "the network" if part == "network" else part.replace(":", " ")
     return (
         report.picture(
             f"Average loss of each optimizer as Taylor optimum and average regret of {name}",
             functools.partial(regret_figures.decomposition_figure, summaries, part),
+            split_file,
         ),
         report.picture(
             f"Cumulative regret of {name} against the round, logarithmic, with its interval, "
             "linear regret dotted, and a guide of slope one half",
             functools.partial(regret_figures.growth_figure, runs, part),
+            growth_file,
         ),
     )
 
 
 def _network_pictures(runs, tracked_rounds):
-    draw_loss = functools.partial(regret_figures.loss_figure, runs, tracked_rounds)
-    draw_regret = functools.partial(regret_figures.regret_figure, runs, None)
     return (
-        report.picture("Training loss against the round, for each optimizer", draw_loss),
+        report.picture(
+            "Training loss against the round, for each optimizer",
+            functools.partial(regret_figures.loss_figure, runs, tracked_rounds),
+            "loss",
+        ),
         report.picture(
             "Cumulative linear regret of the network against the round, logarithmic, with its "
             "guarantee dotted and a guide of slope one half",
-            draw_regret,
+            functools.partial(regret_figures.regret_figure, runs, None),
+            "linear_regret",
         ),
         report.picture(
             "Cumulative regret, Taylor optimum and loss of the network over the square root of N",
             functools.partial(regret_figures.root_figure, runs),
+            "over_root",
         ),
     )
 
@@ -138,17 +145,21 @@ def _sandwich_pictures(runs):
             functools.partial(regret_figures.sandwich_figure, run),
         )
         for run in runs
+        if "initial" in run["average_taylor_loss"]
     )
 
 
 def _layer_pictures(runs):
-    return tuple(
+    layers = layers_of(runs)
+    if not layers:
+        return ()
+    return (
         report.picture(
-            f"Cumulative linear regret of layer {layer} against the round, logarithmic, with its "
+            "Cumulative linear regret of each layer against the round, logarithmic, with its "
             "guarantee dotted",
-            functools.partial(regret_figures.regret_figure, runs, layer),
-        )
-        for layer in layers_of(runs)
+            functools.partial(regret_figures.layers_figure, runs, layers),
+            "layers",
+        ),
     )
 
 

@@ -175,8 +175,8 @@ def sandwich_table(summaries):
     return header, [
         (
             name(item),
-            cells.number(item["average_taylor_regret"]["initial"]),
-            cells.number(item["average_taylor_regret"]["average"]),
+            cells.number(item["average_taylor_regret"].get("initial")),
+            cells.number(item["average_taylor_regret"].get("average")),
             _split_cells(item, "network")[2],
             cells.number(item["network"]["average_linear_regret"]),
         )
@@ -197,7 +197,11 @@ def run_table(summaries):
     """Returns header and rows (of strings): how each optimizer was run and where it ended."""
     metrics = list(dict.fromkeys(metric for item in summaries for metric in item["means"]))
     metrics = [metric for metric in metrics if not metric.startswith("taylor_")]
+    # Runs from before they were kept have none.
+    has_final = [metric for item in summaries for metric in item["final_means"]]
+    final = [metric for metric in metrics if metric in has_final]
     header = ("optimizer", "learning rate", "rounds", "training s", "solving s", *metrics)
+    header += tuple(f"final {metric}" for metric in final)
     return header, [
         (
             name(item),
@@ -206,6 +210,7 @@ def run_table(summaries):
             cells.number(item["wall_seconds"], 3),
             cells.number(item["solve_seconds"], 3),
             *(cells.number(item["means"].get(metric)) for metric in metrics),
+            *(cells.number(item["final_means"].get(metric)) for metric in final),
         )
         for item in summaries
     ]

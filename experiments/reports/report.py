@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import jinja2
+import matplotlib.figure
 
 from experiments.reports import drawing, plot_data
 from experiments.runs import results
@@ -24,7 +25,7 @@ class Table:
 class Picture:
     """A figure on white and on dark, and its numbers as CSV; and what it shows, in words.
 
-    One that `is_wide` has a row of its own.
+    One that `is_wide` has a row of its own. One with a `file` name is also written as files.
     """
 
     description: str
@@ -32,6 +33,8 @@ class Picture:
     dark: str
     data: str
     is_wide: bool = False
+    file: str | None = None
+    figure: matplotlib.figure.Figure | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +73,21 @@ def _text(value):
     return "not set" if value is None else str(value)
 
 
-def picture(description, draw):
+def picture(description, draw, file=None):
     """Returns the `Picture` of a figure that `draw()` draws."""
-    figure = draw()
-    is_wide = figure.get_figwidth() > drawing.PANEL_INCHES[0]
-    return Picture(description, *drawing.data_uris(figure), plot_data.csv_uri(figure), is_wide)
+    drawn = draw()
+    is_wide = drawn.get_figwidth() > drawing.PANEL_INCHES[0]
+    uris = drawing.data_uris(drawn), plot_data.csv_uri(drawn)
+    return Picture(description, *uris[0], uris[1], is_wide, file, drawn)
+
+
+def pictures(figures, describe):
+    """Returns a `Picture` of each of `{file name: draw()}`, described by a function of the name."""
+    return tuple(picture(describe(name), draw, name) for name, draw in figures.items())
 
 
 def write(path, title, lead, sections):
-    """Writes a report to a file, with every text escaped.
+    """Writes a report to a file, with every text escaped, and its pictures' files beside it.
 
     Args:
         path: The HTML file to write.
@@ -93,5 +102,9 @@ def write(path, title, lead, sections):
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    for section in sections:
+        for each in section.pictures:
+            if each.file is not None:
+                drawing.write_images(each.figure, path.parent, each.file)
     template = environment.get_template("report.html.jinja")
     results.write_text(path, template.render(title=title, lead=lead, sections=sections))

@@ -185,7 +185,15 @@ def _best(tuned):
 
 
 def _titled(title, sections):
-    return [dataclasses.replace(section, title=f"{title}: {section.title}") for section in sections]
+    """Returns sections of other reports, which have written the files of their pictures."""
+    return [
+        dataclasses.replace(
+            section,
+            title=f"{title}: {section.title}",
+            pictures=tuple(dataclasses.replace(each, file=None) for each in section.pictures),
+        )
+        for section in sections
+    ]
 
 
 def _pictures(by_task, shattering):

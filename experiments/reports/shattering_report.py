@@ -128,9 +128,8 @@ def trend_table(runs):
 
 def sections(runs, summary):
     """Returns the sections of the report, the most important first."""
-    pictures = tuple(
-        report.picture(f"{name.replace('_', ' ')}, with 95 % bands", draw)
-        for name, draw in figures(runs).items()
+    pictures = report.pictures(
+        figures(runs), lambda name: f"{name.replace('_', ' ')}, with 95 % bands"
     )
     return [
         report.Section(

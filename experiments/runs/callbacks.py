@@ -4,6 +4,9 @@ import keras
 import numpy as np
 import tqdm
 
+# The share of a run at its end that "final" losses and metrics are the means over.
+LAST_SHARE = 0.1
+
 
 class ProgressBar(keras.callbacks.Callback):
     """A bar over the rounds of the whole run, with the round's loss and metrics beside it."""
@@ -39,10 +42,11 @@ class MeanLogs(keras.callbacks.Callback):
         if batch >= self._burn_in:
             self._logs.append({name: float(value) for name, value in (logs or {}).items()})
 
-    def means(self):
-        """Returns the mean of each."""
-        names = self._logs[0] if self._logs else ()
-        return {name: float(np.mean([logs[name] for logs in self._logs])) for name in names}
+    def means(self, share=1.0):
+        """Returns the mean of each over the last share of these rounds, at least one."""
+        last = self._logs[-max(1, round(share * len(self._logs))) :]
+        names = last[0] if last else ()
+        return {name: float(np.mean([logs[name] for logs in last])) for name in names}
 
 
 class DivergenceWatch(keras.callbacks.Callback):

@@ -15,9 +15,6 @@ from experiments.runs import callbacks, exploring, run_files
 from experiments.tasks import optimizers, strategies, tasks
 from experiments.tasks.errors import UsageError
 
-# The share of a run at its end over which the final loss is the mean.
-LAST_SHARE = 0.1
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -82,7 +79,7 @@ class Curve(callbacks.DivergenceWatch):
 
     def __init__(self, steps):
         super().__init__()
-        self._last_share_from = max(1, steps - max(1, round(LAST_SHARE * steps)))
+        self._last_share_from = max(1, steps - max(1, round(callbacks.LAST_SHARE * steps)))
         places = np.linspace(1, steps, min(steps, exploring.WINDOWS)).astype(int).tolist()
         self._reads = sorted({*places, self._last_share_from})
         self._logs, self._rounds = [], []

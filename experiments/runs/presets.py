@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from experiments.runs import readings
 from experiments.runs.settings import ShatteringSettings
 from experiments.tasks import rates
 
@@ -32,6 +33,7 @@ class TaskPlan:
         max_passes: Most passes of a solve.
         horizons: How many horizons are decomposed, log-spaced; 1 for all recorded rounds only.
         units: How many units of each layer are decomposed, at the last horizon.
+        comparators: Comparators whose exact Taylor losses are computed at each step.
         explored: Whether the task's exploration is measured.
         explored_seeds: Seeds of the exploration.
     """
@@ -51,6 +53,7 @@ class TaskPlan:
     horizons: int = 6
     max_passes: int = 100
     units: int = 2
+    comparators: tuple = readings.COMPARATORS
     explored: bool = True
     explored_seeds: int = 3
 
@@ -86,6 +89,7 @@ PAPER = (
         tolerance=0.02,
         parts=("network", "layers"),
         units=0,
+        comparators=(),
         horizons=5,
         max_passes=60,
         explored=False,

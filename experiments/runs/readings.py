@@ -7,6 +7,8 @@ from experiments.runs import callbacks, rounds
 LOG_SPACED = 60
 LINEARLY_SPACED = 50
 UNITS = 12
+# The comparators of the Taylor losses: the weights where tracking starts, and the iterates' mean.
+COMPARATORS = ("initial", "average")
 # What is read of the tracker, for each part.
 READINGS = ("linear_regret", "optimum_lower_bound", "guarantee", "relative_regret", "step_ratio")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from experiments.runs import readings
 from experiments.tasks import optimizers, rates, shattering_networks, tasks
 from experiments.tasks.errors import UsageError
 
@@ -70,11 +71,12 @@ class RegretSettings(RecordedSettings):
     units: int = 2
     radius: float | None = None
     keep_trajectories: bool = False
+    comparators: tuple = readings.COMPARATORS
 
     def configuration(self, experiment):
         """Everything that determines the results."""
         own = {name: getattr(self, name) for name in ("horizons", "units", "radius")}
-        own["parts"] = list(self.parts)
+        own |= {name: list(getattr(self, name)) for name in ("parts", "comparators")}
         return super().configuration(experiment) | own
 
 

@@ -13,8 +13,6 @@ from experiments.tasks import tasks
 from experiments.tasks.errors import UsageError
 from keras_taylor.weights.scopes import Scopes
 
-# The comparators of the Taylor losses: the weights where tracking starts, and the iterates' mean.
-COMPARATORS = {"initial": "initial", "average": "average"}
 # What is decomposed, and at how many horizons.
 PARTS, HORIZONS = ("network", "layers"), 5
 # Units of each layer that are decomposed, evenly spread.
@@ -38,6 +36,7 @@ def train(
     units=UNITS,
     max_passes=None,
     keeps_trajectory=False,
+    comparators=readings.COMPARATORS,
     log_dir=None,
 ):
     """Trains a new model of the task; returns what its tracker read and its decomposition.
@@ -58,6 +57,8 @@ def train(
         units: How many units of each layer to decompose, evenly spread.
         max_passes: Most passes of a solve.
         keeps_trajectory: Whether the recorded rounds stay on disk after the decomposition.
+        comparators: Which of `experiments.runs.readings.COMPARATORS` the exact Taylor losses are
+            computed of, in the training step.
         log_dir: A directory for TensorBoard, or `None`. Older logs in it are removed.
 
     Returns:
@@ -65,12 +66,14 @@ def train(
         `decompose`.
     """
     keras.utils.set_random_seed(seed)
-    model = kt.TaylorModel.from_model(task.build_model(), COMPARATORS)
+    model = task.build_model()
+    if comparators:
+        model = kt.TaylorModel.from_model(model, {name: name for name in comparators})
     tracker = kt.optimizers.RegretTracker(choice.build(), radius=radius)
     model.compile(tracker, loss=task.build_loss(), metrics=list(task.metrics))
     # Else Keras builds it in the first step, which is then traced twice.
     model.optimizer.build(model.trainable_variables)
-    recorder = readings.RegretRecorder(tracker, plan.steps, plan.burn_in, COMPARATORS)
+    recorder = readings.RegretRecorder(tracker, plan.steps, plan.burn_in, comparators)
     means = callbacks.MeanLogs(plan.burn_in)
     bar = callbacks.ProgressBar(f"{choice.label:>12}", plan.steps)
     began = time.perf_counter()
@@ -94,6 +97,7 @@ def train(
         "diverged": recorder.diverged,
         "parameters": model.count_params(),
         "means": means.means(),
+        "final_means": means.means(callbacks.LAST_SHARE),
         "diagnosis": kt.diagnose(tracker).rows,
         "decomposition": split,
         **recorder.series(),

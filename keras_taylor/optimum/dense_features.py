@@ -1,25 +1,24 @@
 """What F of a dense layer depends on, collected from recorded rounds in one pass, in float64."""
 
 import copy
+import dataclasses
 import math
 
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from keras_taylor.derivatives.expansion import gradients
-from keras_taylor.derivatives.forward_mode import hooked
+from keras_taylor.derivatives.forward_mode import hooked, leaf_layers
+from keras_taylor.optimum import chunks
 from keras_taylor.optimum.dense_graphs import DenseGraphs
 from keras_taylor.optimum.output_curvature import by_output
-from keras_taylor.taylor.batch import expand, output_loss_at
+from keras_taylor.taylor.batch import Expanded, expand, output_loss_at
 from keras_taylor.taylor.unit_losses import by_example, is_example_wise, recorder
 
 # Features of one layer up to this size are kept; larger layers take passes through the model.
 KEPT_BYTES = 3 * 2**30
 # The most outputs for which the outputs' Jacobian is worth its time.
 MOST_OUTPUTS = 1024
-# Features that are multiplied at once.
-CHUNK_BYTES = 2**27
 
 
 def collect(rounds, key):
@@ -30,7 +29,8 @@ def collect(rounds, key):
         key: The key of the layer.
     """
     layer = rounds.affine_layer(key, wide=True)
-    return _collect(rounds, layer) if type(layer) is layers.Dense else None
+    is_dense = type(layer) is layers.Dense and are_apart(rounds)
+    return _collect(rounds, layer) if is_dense else None
 
 
 def _collect(rounds, layer):
@@ -55,16 +55,12 @@ def _of_sample(dataset, collect, most_bytes):
     found = []
     for weight, tensors in dataset:
         found.append(collect(weight, tensors))
-        if not found[-1] or _bytes(found[-1]) > most_bytes:
+        if not found[-1] or chunks.size(found[-1]) > most_bytes:
             return None
     return found
 
 
-def _bytes(features):
-    return sum(np.asarray(tensor).nbytes for tensor in features.values())
-
-
-class Features:
+class Features(chunks.Chunks):
     """What F of a dense layer depends on, over the examples of all rounds.
 
     Args:
@@ -81,20 +77,8 @@ class Features:
     """
 
     def __init__(self, by_round, graphs):
-        self.graphs, self.check, self.batch_size = graphs, None, len(by_round[0]["before"])
-        # The number of rounds that are multiplied at once.
-        self.length = length = max(1, CHUNK_BYTES // _bytes(by_round[0]))
-        self.chunks = [
-            {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
-            for some in (by_round[i : i + length] for i in range(0, len(by_round), length))
-        ]
-
-    def first(self, horizon):
-        """Yields the chunks of the first rounds, the last of them cut where they end."""
-        for chunk in self.chunks[: -(-horizon // self.length)]:
-            most = min(horizon, self.length) * self.batch_size
-            yield {name: tensor[:most] for name, tensor in chunk.items()}
-            horizon -= self.length
+        super().__init__(by_round)
+        self.graphs, self.check = graphs, None
 
     def of_unit(self, unit):
         """Returns the features of one unit of the layer."""
@@ -104,19 +88,53 @@ class Features:
         return found
 
 
-def _of_round(rounds, layer, compiled, weight, tensors):
-    """Returns the features of one round, and none where the layer has no such features."""
-    batch, records = rounds.batch(tensors, compiled, wide=True), []
-    if not is_example_wise(batch):
-        return {}
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run of a model that kept what one affine layer did, from `run_of`.
+
+    Args:
+        inputs: The layer's inputs.
+        before: Its pre-activation z.
+        still: The `keras_taylor.taylor.batch.Expanded` of the run, along no direction.
+        outputs: The outputs f as a matrix with a row for each example.
+        tape: A persistent tape of the run.
+    """
+
+    inputs: tf.Tensor
+    before: tf.Tensor
+    still: Expanded
+    outputs: tf.Tensor
+    tape: tf.GradientTape
+
+    def jacobian(self):
+        """Returns `df/dz`, `(examples, outputs, ..., units)`."""
+        return _jacobian(self.tape, self.outputs, self.before)
+
+
+def run_of(layer, batch):
+    """Returns the `Run` of an affine layer's model on a batch.
+
+    `None` where the layer runs more than once, the model has too many or several outputs, or
+    penalties. The model is one whose examples `are_apart`.
+    """
+    records = []
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(batch.weights)
         with hooked([layer], lambda *pair: recorder(*pair, records)):
             still = expand(batch)
         flat = by_example(still.points[0])
-    if not _is_simple(batch, still, records) or not _is_weighable(rounds):
+    if not _is_simple(batch, still, records):
+        return None
+    return Run(*records[0][1:], still, flat, tape)
+
+
+def _of_round(rounds, layer, compiled, weight, tensors):
+    """Returns the features of one round, and none where the layer has no such features."""
+    batch = rounds.batch(tensors, compiled, wide=True)
+    run = run_of(layer, batch)
+    if run is None:
         return {}
-    _, inputs, before = records[0]
+    inputs, before, still = run.inputs, run.before, run.still
     if layer.use_bias:
         inputs = tf.concat([inputs, tf.ones_like(inputs[..., :1])], -1)
     has_places = len(before.shape) > 2
@@ -125,10 +143,10 @@ def _of_round(rounds, layer, compiled, weight, tensors):
     found, points = {"inputs": inputs, "before": before}, still.points[0]
     if rounds.is_sampled:
         found["weight"] = tf.fill(tf.shape(inputs)[:1], tf.cast(weight, inputs.dtype))
-    jacobian = None if records[0][2] is points else _jacobian(tape, flat, records[0][2])
+    jacobian = None if run.before is points else run.jacobian()
     if has_places and jacobian is not None:
         jacobian = _with_one_axis_of_places(jacobian, leading=2)
-    is_shorter = not has_places and layer.units < flat.shape[1]
+    is_shorter = not has_places and layer.units < run.outputs.shape[1]
     if jacobian is not None and still.loss.is_quadratic and is_shorter:
         return found | _quadratic(batch, still, jacobian)
     found |= {"points": points, "y": batch.y}
@@ -169,10 +187,16 @@ def _is_simple(batch, still, records):
     )
 
 
-def _is_weighable(rounds):
-    """Tells whether weights of examples, times a number, make the loss that number of times it."""
+def are_apart(rounds):
+    """Tells whether each example's outputs and loss are computed apart from the other examples'.
+
+    Convolutions in groups count as not: TensorFlow does not vectorise their gradients.
+    """
+    has_groups = any(getattr(layer, "groups", 1) != 1 for layer in leaf_layers(rounds.model))
+    # Only then do weights of examples, times a number, make the loss that number of times it.
     reductions = [loss.reduction for loss in rounds.loss.losses]
-    return not rounds.is_sampled or "mean_with_sample_weight" not in reductions
+    is_weighable = not rounds.is_sampled or "mean_with_sample_weight" not in reductions
+    return is_weighable and not has_groups and is_example_wise(rounds.first_batch)
 
 
 def _quadratic(batch, still, jacobian):

@@ -1,11 +1,9 @@
 """F of a dense layer and its derivatives on features, as functions that TensorFlow traces once."""
 
-import functools
-
 import tensorflow as tf
 
+from keras_taylor.optimum.chunks import ChunkLoss, traced
 from keras_taylor.optimum.output_curvature import by_output
-from keras_taylor.taylor.outputs import OutputLoss
 from keras_taylor.taylor.unit_losses import by_example
 
 
@@ -18,11 +16,8 @@ class DenseGraphs:
     """
 
     def __init__(self, rounds, batch_size):
-        self._loss = OutputLoss(rounds.replaced_loss(wide=True))
-        self._from_logits, self._batch_size = rounds.from_logits, batch_size
-        # A sum of losses is one over all rounds; a mean has to be undone.
-        self._is_sum = rounds.loss.losses[0].reduction == "sum"
-        traced = functools.partial(tf.function, autograph=False, reduce_retracing=True)
+        self._at_points = ChunkLoss(rounds, batch_size, wide=True)
+        self._batch_size = batch_size
         self.value = traced(self._chunk_value)
         self.curvature_product = traced(self._chunk_curvature)
         self.losses = traced(self._chunk_losses)
@@ -86,11 +81,12 @@ class DenseGraphs:
     def _of_outputs(self, chunk):
         """Returns slope and curvature of the loss in each output, and whether these say it all."""
         chunk = {name: tensor for name, tensor in chunk.items() if name != "weight"}
-        found = by_output(lambda points: self._slopes(points, chunk), chunk["points"])
+        found = by_output(lambda points: self._slopes(chunk | {"points": points}), chunk["points"])
         slope, curvature, is_apart = found
         return by_example(slope), by_example(curvature), bool(is_apart)
 
-    def _chunk_slopes(self, points, chunk):
+    def _chunk_slopes(self, chunk):
+        points = chunk["points"]
         with tf.GradientTape() as tape:
             tape.watch(points)
             value = self._at_points(points, chunk)
@@ -109,23 +105,7 @@ class DenseGraphs:
         point = chunk["points"] + tf.reshape(moved, tf.shape(chunk["points"]))
         return self._at_points(point, chunk)
 
-    def _at_points(self, point, chunk):
-        output = self._loss.output_at(point, self._from_logits)
-        value = self._loss(chunk["y"], output, [point], _product(chunk))
-        rounds = tf.shape(chunk["before"])[0] // self._batch_size
-        return value if self._is_sum else value * tf.cast(rounds, value.dtype)
-
 
 def _flat(tensor, leading):
     """Returns a tensor with the axes after the leading ones, places and units, as one."""
     return tf.reshape(tensor, tf.concat([tf.shape(tensor)[:leading], [-1]], 0))
-
-
-def _product(chunk):
-    """Returns the weights of examples times those of their rounds, `None` without either."""
-    weight, of_round = chunk.get("sample_weight"), chunk.get("weight")
-    if weight is None or of_round is None:
-        return of_round if weight is None else weight
-    more_axes = [1] * (len(weight.shape) - 1)
-    # The rounds' weights are float64, and features are held against passes at that precision.
-    return tf.cast(weight, of_round.dtype) * tf.reshape(of_round, [-1, *more_axes])

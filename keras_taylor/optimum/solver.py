@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 
+from keras_taylor.optimum.affine import AffineObjective
 from keras_taylor.optimum.dense import dense_objective
 from keras_taylor.optimum.estimates import Estimate
 from keras_taylor.optimum.gram import gram_objective
@@ -131,7 +132,8 @@ def objective_of(rounds, part):
     if rounds.loss.is_kinked:
         return kinked_objective(rounds, part)
     fast = gram_objective(rounds, part) or dense_objective(rounds, part)
-    return fast or StreamedObjective(rounds, part)
+    is_layer = part.layer is not None and part.unit is None
+    return fast or (AffineObjective if is_layer else StreamedObjective)(rounds, part)
 
 
 def _reason(interval, tolerance, budget):

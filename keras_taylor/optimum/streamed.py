@@ -107,10 +107,6 @@ class StreamedObjective(SmoothObjective):
     def _mean(self, sums):
         return self.part.vector([s.numpy() for s in sums]) / self.horizon
 
-    def _direction(self, batch, v):
-        moves = [ops.cast(a, w.dtype) - w for a, w in zip(v, batch.weights, strict=True)]
-        return self.part.cut(moves)
-
     def _batch(self, tensors, wide):
         return self._rounds.batch(tensors, self._compiled[wide], wide)
 
@@ -118,7 +114,7 @@ class StreamedObjective(SmoothObjective):
         def add(sums, _, round):
             weight, tensors = round
             batch = self._batch(tensors, wide=True)
-            value, gradient = value_and_gradient(batch, self._direction(batch, v))
+            value, gradient = value_and_gradient(batch, _direction(self.part, batch, v))
             return added(sums, self._weigh(weight, [value, *gradient]))
 
         start = (tf.constant(0.0, "float64"), *zeros(v))
@@ -130,7 +126,7 @@ class StreamedObjective(SmoothObjective):
             weight, tensors = round
             batch = self._batch(tensors, wide)
             vector = [ops.cast(a, w.dtype) for a, w in zip(p, batch.weights, strict=True)]
-            direction = self._direction(batch, v)
+            direction = _direction(self.part, batch, v)
             product = curvature_product(batch, direction, self.part.cut(vector))
             return added(sums, self._weigh(weight, product))
 
@@ -151,12 +147,36 @@ class StreamedObjective(SmoothObjective):
         def put(losses, number, round):
             _, tensors = round
             batch = self._batch(tensors, wide=True)
-            expanded = expand(batch, [self._direction(batch, v)])
+            expanded = expand(batch, [_direction(self.part, batch, v)])
             value = ops.cast(loss_at(batch, expanded, 0), "float64")
             return (tf.tensor_scatter_nd_update(losses[0], [[number]], [value]),)
 
         dataset = self._rounds.check_dataset if check else self._rounds.dataset
         return over_rounds(dataset, most, [tf.zeros(most, "float64")], put)[0]
+
+
+def first_value_and_gradient(rounds, part, point):
+    """Returns the Taylor loss of the first round at a point, and its gradient, without a graph.
+
+    Where rounds are a sample, both are times the rounds that it stands for.
+
+    Args:
+        rounds: The `keras_taylor.optimum.rounds.Rounds`.
+        part: The `keras_taylor.weights.parts.Part`.
+        point: A vector of the part.
+    """
+    weight, tensors = next(iter(rounds.dataset))
+    batch = rounds.batch(tensors, rounds.replaced_loss(wide=True), wide=True)
+    comparator = part.arrays(point, rounds.first)
+    value, gradient = value_and_gradient(batch, _direction(part, batch, comparator))
+    weight = float(weight) if rounds.is_sampled else 1.0
+    return weight * float(value), weight * part.vector([np.asarray(g) for g in gradient])
+
+
+def _direction(part, batch, comparator):
+    """Returns the direction from the weights of a batch to a comparator, cut to a part."""
+    moves = [ops.cast(a, w.dtype) - w for a, w in zip(comparator, batch.weights, strict=True)]
+    return part.cut(moves)
 
 
 def zeros(tensors):

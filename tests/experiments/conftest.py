@@ -91,6 +91,7 @@ def _run(optimizer="sgd", power=0.5, diverged=False):
         "diverged": diverged,
         "parameters": 3,
         "means": {"loss": 1.0, "taylor_loss_initial": 1.5},
+        "final_means": {"loss": 0.75, "taylor_loss_initial": 1.25},
         "diagnosis": [_advice("network", "raise"), _advice("layer:a", "lags")],
         "decomposition": {} if diverged else _split(power),
         "progress": {

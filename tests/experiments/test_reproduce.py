@@ -48,7 +48,6 @@ class WithoutSections:
 def _draw_one_report_only(patch):
     """Leaves out the experiments' own pages and pictures, which their own tests look at."""
     patch.setattr(drawing, "write_images", lambda *figure: None)
-    patch.setattr(taylor_regret, "_write_pictures", lambda *results: None)
     for experiment, module in (
         (optimizer_comparison, comparison_report),
         (taylor_regret, regret_report),

@@ -121,7 +121,6 @@ def test_running_again_skips_what_is_done(finished, capsys, monkeypatch):
 
     monkeypatch.setattr(training, "train", train)
     # Drawing takes most of the time, and the page is there without pictures too.
-    monkeypatch.setattr(taylor_regret, "_write_pictures", lambda *results: None)
     monkeypatch.setattr(regret_report, "sections", lambda *results: [])
     missing.unlink()
     (directory / "report.html").unlink()

@@ -46,7 +46,7 @@ def test_claims_have_their_probability_and_verdict(summary):
 
 
 def test_the_effect_of_normalization_is_shown_where_there_is_one(summary, monkeypatch):
-    monkeypatch.setattr(report, "picture", lambda description, draw: description)
+    monkeypatch.setattr(report, "picture", lambda description, *rest: description)
 
     def titles():
         return [section.title for section in exploration_report.sections([], summary)]

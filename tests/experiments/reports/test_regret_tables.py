@@ -75,6 +75,13 @@ def test_of_many_units_the_table_has_the_least_the_middle_and_the_greatest_regre
     assert [row[0] for row in rows] == ["a/1", "a/2", "a/3", "b/7"]
 
 
+def test_sandwich_table_of_runs_without_comparators(summaries):
+    bare = [summaries[0] | {"average_taylor_regret": {}}]
+    _, ((_, *missing, regret, linear),) = regret_tables.sandwich_table(bare)
+    assert missing == [cells.MISSING] * 2
+    assert (regret, linear) == regret_tables.sandwich_table(summaries)[1][0][3:]
+
+
 def test_sandwich_table_has_the_lower_bound_before_the_upper(summaries):
     header, rows = regret_tables.sandwich_table(summaries)
     assert all(len(row) == len(header) for row in rows)
@@ -91,5 +98,5 @@ def test_layer_table_has_a_row_for_each_layer_and_optimizer(summaries):
 
 def test_run_table(summaries):
     header, rows = regret_tables.run_table(summaries)
-    assert header[-1] == "loss"
-    assert rows[0] == ("sgd", "0.01", "1000", "1", "2", "1")
+    assert header[-2:] == ("loss", "final loss")
+    assert rows[0] == ("sgd", "0.01", "1000", "1", "2", "1", "0.75")

@@ -1,5 +1,6 @@
 """Tests of the report."""
 
+import base64
 import html.parser
 
 import pytest
@@ -51,10 +52,17 @@ def page(tmp_path_factory, make_run):
 def test_refers_to_nothing_outside(page):
     references = parsed(page).references
     # An icon, and of each picture two themes and its data.
-    assert len(references) == 1 + 3 * (2 + 2 + 2 + 3 + 2)
+    assert len(references) == 1 + 3 * (2 + 2 + 2 + 3 + 1)
     assert all(reference.startswith("data:") for reference in references)
     assert "@import" not in page.read_text()
     assert "url(" not in page.read_text()
+
+
+def test_files_are_beside_the_page(page):
+    for name in ("decomposition", "regret", "loss", "linear_regret", "over_root", "layers"):
+        drawn = page.with_name(f"{name}.svg").read_bytes()
+        assert base64.b64encode(drawn).decode("ascii") in page.read_text()
+        assert page.with_name(f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_sections_are_in_order(page):

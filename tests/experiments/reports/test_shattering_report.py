@@ -69,7 +69,7 @@ def test_pictures_are_of_each_kind_and_the_deepest_network(runs):
 
 
 def test_sections_lead_with_the_half_widths(runs, monkeypatch):
-    monkeypatch.setattr(report, "picture", lambda description, draw: description)
+    monkeypatch.setattr(report, "picture", lambda description, *rest: description)
     sections = shattering_report.sections(runs, {"relu": {"1": {"value": 0.25}}})
     assert sections[0].title == "Half-width by depth"
     assert "autocorrelation relu, with 95 % bands" in sections[0].pictures

@@ -35,6 +35,8 @@ def test_means_are_over_the_rounds_after_the_burn_in():
     for batch, loss in enumerate([9.0, 9.0, 1.0, 4.0]):
         means.on_train_batch_end(batch, {"loss": loss})
     assert means.means() == {"loss": 2.5}
+    assert means.means(share=0.5) == {"loss": 4.0}
+    assert means.means(share=0.01) == {"loss": 4.0}, "of one round at least"
 
 
 def test_the_bar_shows_metrics_but_no_taylor_losses(capsys):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from experiments.runs import callbacks, rounds, training
+from experiments.runs import callbacks, readings, rounds, training
 from experiments.runs.settings import RegretSettings
 from experiments.tasks import optimizers, tasks
 from experiments.tasks.errors import UsageError
@@ -58,8 +58,9 @@ def test_a_run_says_what_was_asked_for_and_read(adam):
     assert run["parameters"] == 6_570
     assert not run["diverged"]
     assert run["progress"]["steps"][-1] == 50
-    taylor = {f"taylor_{kind}_{at}" for kind in ("loss", "regret") for at in training.COMPARATORS}
+    taylor = {f"taylor_{kind}_{at}" for kind in ("loss", "regret") for at in readings.COMPARATORS}
     assert set(run["means"]) == {"loss", "accuracy"} | taylor
+    assert set(run["final_means"]) == set(run["means"])
     assert run["means"]["loss"] == pytest.approx(run["progress"]["average_loss"][-1], rel=1e-5)
     assert list(run["layers"]) == ["hidden_1", "hidden_2", "logits"]
     assert [len(run["units"][layer]["linear_regret"][-1]) for layer in run["units"]] == [64, 32, 10]
@@ -83,7 +84,8 @@ def test_linear_regret_is_above_the_regret_at_the_initial_weights(adam):
 
 
 def test_every_optimizer_starts_from_the_same_loss(sgd, train):
-    alike = train("adam", steps=2, seed=3)
+    alike = train("adam", steps=2, seed=3, comparators=())
+    assert alike["average_taylor_loss"] == {}
     losses = [run["progress"]["average_loss"][0] for run in (sgd, alike)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense, dense_features
+from keras_taylor.optimum import chunks, dense, dense_features
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.weights.parts import Part
 
@@ -91,7 +91,7 @@ def test_chunks_change_nothing(tmp_path, monkeypatch):
     first = part.vector(rounds.first)
     whole = dense.dense_objective(rounds, part)
     rounds.remember(None, "nothing", lambda: None)
-    monkeypatch.setattr(dense_features, "CHUNK_BYTES", 3000)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 3000)
     cut = dense.dense_objective(rounds, part)
     assert len(cut._features.chunks) > 2 > len(whole._features.chunks)
     for horizon in range(1, ROUNDS + 1):

@@ -1,0 +1,144 @@
+"""Tests of curvature on what was kept of a layer: that of passes through the model."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_taylor as kt
+from keras_taylor.optimum import affine_features
+from keras_taylor.optimum.affine import AffineObjective
+from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.sampled_rounds import rounds_of
+from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.weights.parts import Part
+
+ROUNDS, BATCH = 6, 5
+LAYERS = {
+    "strided": {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"},
+    "dilated": {"filters": 4, "kernel_size": 2, "dilation_rate": 2},
+    "without bias": {"filters": 4, "kernel_size": 3, "use_bias": False},
+}
+
+
+def _model(loss, options, outputs=3):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((9, 9, 2))
+    hidden = keras.layers.Conv2D(4, 3, activation="tanh", padding="same", name="first")(inputs)
+    hidden = keras.layers.Conv2D(**options, activation="relu", name="second")(hidden)
+    hidden = keras.layers.MaxPooling2D(2)(hidden)
+    hidden = keras.layers.Flatten()(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(outputs, name="last")(hidden))
+    model.compile(keras.optimizers.SGD(0.1), loss=loss)
+    return model
+
+
+def _recorded(path, model, classes=None, weighted=False, steps=ROUNDS, **options):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(steps, BATCH, 9, 9, 2))
+    if classes:
+        y = generator.integers(0, classes, (steps, BATCH))
+    else:
+        y = generator.normal(size=(steps, BATCH, model.output_shape[-1]))
+    weights = generator.uniform(0.5, 2, (steps, BATCH))
+    batches = list(zip(x, y, *([weights] if weighted else []), strict=True))
+    return kt.record(model, batches, path / "run", steps=steps, verbose=0, **options)
+
+
+def _points(objective):
+    first = objective.part.vector(objective._rounds.first)
+    return first + 0.3 * np.random.default_rng(1).normal(size=(2, first.size))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("loss", "layer", "weighted"),
+    [
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), "strided", False),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), "without bias", True),
+        ("mse", "dilated", False),
+    ],
+)
+def test_products_are_those_of_passes_through_the_model(loss, layer, weighted, tmp_path):
+    model = _model(loss, LAYERS[layer])
+    trajectory = _recorded(tmp_path, model, None if loss == "mse" else 3, weighted)
+    rounds = Rounds(trajectory, model)
+    for name in ("layer:first", "layer:second"):
+        objective = AffineObjective(rounds, Part(rounds.scopes, name))
+        assert objective._products() is not None
+        slow = StreamedObjective(rounds, objective.part)
+        v, p = _points(objective)
+        for horizon in (ROUNDS, 4):
+            np.testing.assert_allclose(
+                objective.over_first(horizon).curvature_product(v, p),
+                slow.over_first(horizon).curvature_product(v, p),
+                atol=1e-10,
+            )
+
+
+@pytest.mark.usefixtures("float64")
+def test_what_takes_less_memory_is_kept(tmp_path):
+    """The first layer has 81 places and 76 weights, the second 49 places and 68."""
+    model = _model("mse", {"filters": 4, "kernel_size": 2, "dilation_rate": 2}, outputs=2)
+    rounds = Rounds(_recorded(tmp_path, model), model)
+    first, second = (affine_features.collect(rounds, name) for name in ("first", "second"))
+    assert first.chunks[0]["rows"].shape == (ROUNDS * BATCH, 2, 3 * 3 * 2 * 4 + 4)
+    assert second.chunks[0]["rows"].shape == (ROUNDS * BATCH, 2, 2 * 2 * 4 * 4 + 4)
+    wide = _model("mse", {"filters": 30, "kernel_size": 3, "strides": 2}, outputs=2)
+    rounds = Rounds(_recorded(tmp_path / "wide", wide), wide)
+    second = affine_features.collect(rounds, "second").chunks[0]
+    assert "rows" not in second
+    assert second["jacobian"].shape == (ROUNDS * BATCH, 2, 4 * 4 * 30)
+    assert second["inputs"].shape == (ROUNDS * BATCH, 9, 9, 4)
+
+
+@pytest.mark.usefixtures("float64")
+def test_sampled_rounds_count_as_often_as_they_stand_for(tmp_path):
+    model = _model(keras.losses.SparseCategoricalCrossentropy(from_logits=True), LAYERS["strided"])
+    trajectory = _recorded(tmp_path, model, 3, steps=40, sample=24, examples=3)
+    rounds = rounds_of(trajectory, model)
+    objective = AffineObjective(rounds, Part(rounds.scopes, "layer:second"))
+    v, p = _points(objective)
+    expected = StreamedObjective(rounds, objective.part).curvature_product(v, p)
+    np.testing.assert_allclose(objective.curvature_product(v, p), expected, atol=1e-10)
+
+
+def test_optimum_is_that_of_passes_through_the_model(tmp_path, monkeypatch):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = _model(loss, LAYERS["strided"])
+    trajectory = _recorded(tmp_path, model, 3)
+    options = {"radius": 3.0, "tolerance": 1e-4, "verbose": 0}
+    fast = kt.taylor_optimum(trajectory, model, "layer:second", **options)
+    monkeypatch.setattr(affine_features, "collect", lambda rounds, key: None)
+    slow = kt.taylor_optimum(trajectory, model, "layer:second", **options)
+    assert fast.converged
+    assert slow.converged
+    assert fast.lower_bound <= slow.value
+    assert slow.lower_bound <= fast.value
+
+
+def test_what_would_be_too_large_goes_through_the_model(tmp_path, monkeypatch):
+    model = _model("mse", LAYERS["strided"])
+    rounds = Rounds(_recorded(tmp_path, model), model)
+    monkeypatch.setattr(affine_features, "KEPT_BYTES", 10_000)
+    assert affine_features.collect(rounds, "second") is None
+    objective = AffineObjective(rounds, Part(rounds.scopes, "layer:second"))
+    v, p = _points(objective)
+    expected = StreamedObjective(rounds, objective.part).curvature_product(v, p)
+    np.testing.assert_array_equal(objective.curvature_product(v, p), expected)
+
+
+def test_models_that_mix_examples_or_have_penalties_or_groups_are_not_for_this_way(tmp_path):
+    for number, layer in enumerate(
+        (
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv2D(2, 3, kernel_regularizer="l2"),
+            keras.layers.Conv2D(2, 3, groups=2),
+        )
+    ):
+        inputs = keras.Input((9, 9, 2))
+        hidden = keras.layers.Conv2D(2, 3, name="first")(inputs)
+        hidden = keras.layers.Flatten()(layer(hidden))
+        model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+        model.compile(keras.optimizers.SGD(0.01), loss="mse")
+        rounds = Rounds(_recorded(tmp_path / str(number), model), model)
+        assert affine_features.collect(rounds, "first") is None
