@@ -85,6 +85,7 @@ def exploring(task, summary, source):
     for number, row in enumerate(summary["claims"]):
         if row["measure"] == "switches a rectifier":
             text = _rank_text(row)
+            text += "" if row["is_ranked"] else "; intervals of the optima overlap"
             subject = f"switches and {row['outcome']}"
             where = f"{source}/summary/claims/{number}"
             found.append(Evidence("C4", task, subject, text, row["verdict"], where))

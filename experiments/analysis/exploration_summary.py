@@ -1,5 +1,7 @@
 """What the runs of `experiments.exploration` come to: means, correlations, the effect of RMS."""
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -21,6 +23,7 @@ MEASURES = {
 ENDS = {
     "average loss": lambda run: run["means"].get("loss"),
     "Taylor optimum": lambda run: run["optimum"].get("upper"),
+    "optimum at least": lambda run: run["optimum"].get("lower"),
     "average regret": lambda run: run["optimum"].get("average_regret_lower"),
     "R": lambda run: run["optimum"].get("radius"),
 }
@@ -70,12 +73,26 @@ def _claim(by_optimizer, measure, outcome):
         for group in by_optimizer.values()
     ]
     found = estimates.rank_correlation(pairs)
+    is_ranked = outcome != "Taylor optimum" or _are_apart(map(_optimum, by_optimizer.values()))
     return {
         "measure": measure,
         "outcome": outcome,
         **vars(found),
-        "verdict": estimates.verdict(found, -1),
+        "is_ranked": is_ranked,
+        "verdict": estimates.verdict(found, -1) if is_ranked else estimates.UNDECIDED,
     }
+
+
+def _optimum(group):
+    """Returns the interval of the mean optimum of an optimizer's runs, those that have one."""
+    ends = [run["optimum"] for run in group if run["optimum"]]
+    return _mean([one["lower"] for one in ends]), _mean([one["upper"] for one in ends])
+
+
+def _are_apart(intervals):
+    """Tells whether no two intervals have a point in common, so that their order is known."""
+    known = sorted(pair for pair in intervals if all(map(math.isfinite, pair)))
+    return all(one[1] < other[0] for one, other in itertools.pairwise(known))
 
 
 def _normalization(by_optimizer):
@@ -85,10 +102,23 @@ def _normalization(by_optimizer):
     if PLAIN not in by_name or NORMALIZED not in by_name:
         return {}
     plain, normalized = by_name[PLAIN], by_name[NORMALIZED]
-    return {
-        name: vars(estimates.difference([read(r) for r in normalized], [read(r) for r in plain]))
+    found = {
+        name: estimates.difference([read(r) for r in normalized], [read(r) for r in plain])
         for name, read in (MEASURES | ENDS).items()
     }
+    # What is known of the optima are intervals, and so of their difference.
+    lowest, highest = (
+        estimates.difference(
+            [run["optimum"].get(end) for run in normalized],
+            [run["optimum"].get(other) for run in plain],
+        )
+        for end, other in (("lower", "upper"), ("upper", "lower"))
+    )
+    ends = lowest.lower, highest.upper
+    found["Taylor optimum"] = dataclasses.replace(
+        found["Taylor optimum"], lower=ends[0], upper=ends[1]
+    )
+    return {name: vars(estimate) for name, estimate in found.items()}
 
 
 def long_rows(run):

@@ -19,13 +19,14 @@ HOW_TO_READ = {
     "dead units": "The share of rectifier units that are off for the whole probe at the end.",
     "signal-to-noise": "The median over all weights of |mean g| / sqrt(mean g²) over all rounds.",
     "Taylor optimum, average regret": "Of the network in the recorded rounds; average loss is "
-    "their sum. The optimum is given by the upper end of its interval.",
+    "their sum. The optimum is given by the upper end of its interval; the lower one is beside it.",
     "rank correlation": "Spearman's correlation over the optimizers' means: -1 where more "
     "exploration always goes with a lower outcome. In brackets: its 95 % interval by bootstrap "
     "over seeds, which says what other seeds may give for these optimizers, not what other "
     "optimizers would give. p: the probability of a correlation as strong when optimizers are "
     "paired by chance. A claim holds only if the interval is on one side of zero and p is at most "
-    "0.05; five optimizers reach this p with the strictest order only.",
+    "0.05; five optimizers reach this p with the strictest order only. The ranks of the optima are "
+    "those of the upper ends, and are not known where intervals of two optimizers overlap.",
 }
 
 
@@ -48,7 +49,7 @@ def claim_table(summary):
             row["measure"],
             cells.estimate(row, 2),
             cells.number(row["p_value"], 2),
-            row["verdict"],
+            row["verdict"] + ("" if row["is_ranked"] else ": intervals overlap"),
         )
         for row in summary["claims"]
     ]

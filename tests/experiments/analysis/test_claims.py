@@ -53,6 +53,7 @@ def _exploration(more, lower):
         return {"value": value, "lower": value - 0.1, "upper": value + 0.1}
 
     rank = estimate(-1.0) | {"p_value": 0.01, "verdict": HOLDS, "measure": "switches a rectifier"}
+    rank["is_ranked"] = True
     return {
         "normalization": {
             "switches a rectifier": estimate(more),

@@ -25,7 +25,12 @@ def run_of(optimizer, seed, switches, optimum):
             "dead_units": [0.0, 0.0, 0.25],
         },
         "snr_median": {"gradients": 0.3},
-        "optimum": {"upper": optimum, "average_regret_lower": 0.5, "radius": 2.0},
+        "optimum": {
+            "lower": optimum - 0.2,
+            "upper": optimum,
+            "average_regret_lower": 0.5,
+            "radius": 2.0,
+        },
     }
 
 
@@ -58,6 +63,19 @@ def test_a_strict_order_of_five_optimizers_holds(runs):
     )
     assert found["value"] == pytest.approx(-1.0)
     assert found["verdict"] == estimates.HOLDS
+
+
+def test_optima_whose_intervals_overlap_have_no_order(runs):
+    runs[2]["optimum"]["lower"] = 2.0
+    for claim in exploration_summary.summarize(runs)["claims"]:
+        assert claim["is_ranked"] == (claim["outcome"] == "average loss")
+        assert claim["is_ranked"] or claim["verdict"] == estimates.UNDECIDED
+
+
+def test_the_difference_of_two_optima_is_an_interval(runs):
+    """Of -3 at the upper ends, and each optimum may be 0.2 lower."""
+    found = exploration_summary.summarize(runs)["normalization"]["Taylor optimum"]
+    assert [found[name] for name in ("value", "lower", "upper")] == pytest.approx([-3, -3.2, -2.8])
 
 
 def test_normalization_is_paired_by_seed_and_finds_rates_behind_a_colon(runs):

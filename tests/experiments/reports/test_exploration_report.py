@@ -21,7 +21,7 @@ def summary():
         | {"diverged": 1, "runs": 2},
     }
     claim = {"measure": "configurations", "outcome": "Taylor optimum", "p_value": 0.2}
-    claim |= _estimate(-0.5, 0.25) | {"verdict": "undecided"}
+    claim |= _estimate(-0.5, 0.25) | {"verdict": "undecided", "is_ranked": True}
     return {"optimizers": rows, "claims": [claim], "normalization": {}}
 
 
