@@ -198,7 +198,8 @@ def run_table(summaries):
     metrics = list(dict.fromkeys(metric for item in summaries for metric in item["means"]))
     metrics = [metric for metric in metrics if not metric.startswith("taylor_")]
     # Runs from before they were kept have none.
-    has_final = [metric for item in summaries for metric in item["final_means"]]
+    finals = [item.get("final_means", {}) for item in summaries]
+    has_final = [metric for found in finals for metric in found]
     final = [metric for metric in metrics if metric in has_final]
     header = ("optimizer", "learning rate", "rounds", "training s", "solving s", *metrics)
     header += tuple(f"final {metric}" for metric in final)
@@ -210,9 +211,9 @@ def run_table(summaries):
             cells.number(item["wall_seconds"], 3),
             cells.number(item["solve_seconds"], 3),
             *(cells.number(item["means"].get(metric)) for metric in metrics),
-            *(cells.number(item["final_means"].get(metric)) for metric in final),
+            *(cells.number(found.get(metric)) for metric in final),
         )
-        for item in summaries
+        for item, found in zip(summaries, finals, strict=True)
     ]
 
 
