@@ -1,5 +1,6 @@
 """The tables, pictures and explanations of `experiments.exploration`."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -116,6 +117,7 @@ def figures(runs, summary):
             summary["optimizers"],
             "switches a rectifier",
             "Taylor optimum",
+            "optimum at least",
         ),
     }
 
@@ -163,17 +165,20 @@ def notes(runs):
     )
 
 
-def scatter_figure(summaries, x, y):
+def scatter_figure(summaries, x, y, y_least=None):
     """Draws two quantities of each optimizer against each other, with their 95 % intervals.
 
     Args:
         summaries: `{optimizer: {quantity: {value, lower, upper}}}`.
         x: The quantity along the first axis.
         y: The other one.
+        y_least: Where `y` is the upper end of what is known, the quantity that is the lower one.
     """
     figure, (axes,) = drawing.subplots(1)
     for index, (optimizer, row) in enumerate(summaries.items()):
         across, up = estimates.from_json(row[x]), estimates.from_json(row[y])
+        if y_least is not None:
+            up = dataclasses.replace(up, lower=estimates.from_json(row[y_least]).lower)
         axes.errorbar(
             across.value,
             up.value,

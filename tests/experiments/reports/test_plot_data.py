@@ -43,6 +43,9 @@ def test_points_with_intervals_both_ways():
     (row,) = _read(figure)
     ends = {f"{name}_{end}": str(estimate[end]) for name in "xy" for end in ("lower", "upper")}
     assert row == {"panel": "b against a", "series": "sgd", "x": "1.0", "y": "1.0"} | ends
+    known = {"a": estimate, "b": estimate, "least": {"value": 0.0, "lower": -1.0, "upper": 1.0}}
+    (row,) = _read(exploration_report.scatter_figure({"sgd": known}, "a", "b", "least"))
+    assert (row["y_lower"], row["y_upper"]) == ("-1.0", "1.5")
 
 
 @pytest.mark.parametrize("part", ["network", "layer:a"])
