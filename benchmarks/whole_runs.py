@@ -1,12 +1,14 @@
-r"""Samples of whole runs: what recording adds to training, and what an optimum costs as N grows.
+r"""Samples of whole runs: what recording adds, what a pass costs, what an optimum does as N grows.
 
     python -m benchmarks.whole_runs --output=out/whole_runs.json
 
 Takes about ten minutes on two cores, and needs no data set. First, the CIFAR-10 convnet is trained
 on made-up images, by `fit` and by `record`, which keeps as large a share of the rounds as 600 of
-3,900, and sixteen examples of each. Then a small classifier is trained for 1,000, 10,000 and
-100,000 rounds at two batch sizes, of which 200 rounds of sixteen examples are kept; expect the
-seconds of a solve to depend on neither.
+3,900, and sixteen examples of each. Of these rounds, each layer's passes are timed: the value and
+gradient in float64, and a curvature product through the model and on what is kept of the layer;
+seconds are for the 300 rounds that a sample of 600 solves over. Then a small classifier is trained
+for 1,000, 10,000 and 100,000 rounds at two batch sizes, of which 200 rounds of sixteen examples are
+kept; expect the seconds of a solve to depend on neither.
 """
 
 import pathlib
@@ -22,9 +24,15 @@ import keras_taylor as kt
 from benchmarks import reporting
 from experiments.reports import formatting
 from experiments.tasks import tasks
+from keras_taylor.optimum.sampled_rounds import rounds_of
+from keras_taylor.optimum.solver import objective_of
+from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.weights.parts import Part
 
 SHARE_KEPT, EXAMPLES = 600 / 3900, 16
 SOLVED_PARTS, PASSES = ("network", "layer:hidden"), 20
+# The rounds of one sample of two, of 600.
+ROUNDS_SOLVED = 300
 
 _STEPS = flags.DEFINE_integer("steps", 104, "Rounds of the convnet that are timed.")
 _BLOCKS = flags.DEFINE_integer("blocks", 3, "How often fit and record are timed, in turn.")
@@ -37,14 +45,16 @@ def main(_):
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
         recording = measure_recording(directory)
+        passes = measure_passes(directory / "0" / "run")
         solving = [
             measure_solving(directory, int(length), int(size))
             for size in _BATCH_SIZES.value
             for length in _LENGTHS.value
         ]
     formatting.print_measurements("Recording a sample", [recording])
+    formatting.print_measurements("Passes of a layer, seconds", passes)
     formatting.print_measurements("An optimum over a sample", solving)
-    reporting.write({"recording": recording, "solving": solving})
+    reporting.write({"recording": recording, "passes": passes, "solving": solving})
 
 
 def measure_recording(directory):
@@ -77,6 +87,32 @@ def _timed_pair(directory, steps, sample):
     plain = _seconds(lambda: model.fit(data, verbose=0))
     options |= {"steps": steps, "sample": sample}
     return plain, _seconds(lambda: kt.record(model, data, directory / "run", **options))
+
+
+def measure_passes(path):
+    """Returns for each layer of a recorded convnet the seconds of its passes."""
+    task = tasks.get("cifar10_convnet")
+    model = task.build_model()
+    model.compile(keras.optimizers.Adam(1e-3), loss=task.build_loss())
+    rounds = rounds_of(kt.Trajectory(path), model)
+    scale = ROUNDS_SOLVED / rounds.kept(len(rounds))
+    return [_passes_of(rounds, layer, scale) for layer in rounds.scopes.layers]
+
+
+def _passes_of(rounds, layer, scale):
+    part = Part(rounds.scopes, f"layer:{layer}")
+    streamed, objective = StreamedObjective(rounds, part), objective_of(rounds, part)
+    point = part.vector(rounds.first)
+    vector = np.random.default_rng(0).normal(size=point.shape)
+    row = {"layer": layer, "way": type(objective).__name__}
+    for name, one in {"through the model": streamed, "on features": objective}.items():
+        for kind, run in {
+            "product": lambda one=one: one.curvature_product(point, vector),
+            "value": lambda one=one: one.value_and_gradient(point),
+        }.items():
+            run()  # Traces, and collects what is kept of the layer.
+            row[f"{kind} {name}"] = scale * min(_seconds(run) for _ in range(3))
+    return row
 
 
 def _seconds(function):
