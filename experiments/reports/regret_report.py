@@ -75,7 +75,7 @@ def sections(runs, summaries, tracked_rounds):
         report.Section(
             "Linear regret of the network",
             table=report.Table(*regret_tables.network_table(summaries)),
-            pictures=_network_pictures(runs, tracked_rounds),
+            pictures=_network_pictures(runs, summaries, tracked_rounds),
         ),
         report.Section("Linear regret of the layers", pictures=_layer_pictures(runs)),
         report.Section(
@@ -100,6 +100,8 @@ def layers_of(runs):
 
 
 def _split_pictures(runs, summaries, part, split_file=None, growth_file=None):
+    if part not in regret_tables.parts_of(summaries):
+        return ()
     name = "the network" if part == "network" else part.replace(":", " ")
     return (
         report.picture(
@@ -116,7 +118,17 @@ def _split_pictures(runs, summaries, part, split_file=None, growth_file=None):
     )
 
 
-def _network_pictures(runs, tracked_rounds):
+def _network_pictures(runs, summaries, tracked_rounds):
+    over_root = ()
+    if "network" in regret_tables.parts_of(summaries):
+        over_root = (
+            report.picture(
+                "Cumulative regret, Taylor optimum and loss of the network over the square root "
+                "of N",
+                functools.partial(regret_figures.root_figure, runs),
+                "over_root",
+            ),
+        )
     return (
         report.picture(
             "Training loss against the round, for each optimizer",
@@ -129,11 +141,7 @@ def _network_pictures(runs, tracked_rounds):
             functools.partial(regret_figures.regret_figure, runs, None),
             "linear_regret",
         ),
-        report.picture(
-            "Cumulative regret, Taylor optimum and loss of the network over the square root of N",
-            functools.partial(regret_figures.root_figure, runs),
-            "over_root",
-        ),
+        *over_root,
     )
 
 

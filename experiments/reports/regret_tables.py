@@ -68,8 +68,13 @@ def _unit_cells(run, row):
 
 def layers_of(summaries):
     """Returns the names of all layers that were decomposed, in the network's order."""
+    return [part for part in parts_of(summaries) if part.startswith("layer:")]
+
+
+def parts_of(summaries):
+    """Returns the names of all parts that were decomposed, in their order."""
     names = (part for item in summaries for part in item["decomposition"]["parts"])
-    return [part for part in dict.fromkeys(names) if part.startswith("layer:")]
+    return list(dict.fromkeys(names))
 
 
 def _begin(item, row):

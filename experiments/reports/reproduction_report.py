@@ -17,6 +17,7 @@ from experiments.reports import (
     formatting,
     regret_figures,
     regret_report,
+    regret_tables,
     report,
     shattering_report,
 )
@@ -201,9 +202,10 @@ def _pictures(by_task, shattering):
         "half_widths": functools.partial(shattering_report.half_width_figure, shattering["runs"])
     }
     for task, of_task in by_task.items():
-        if "decomposition" in of_task:
+        summaries = of_task.get("decomposition", {}).get("summaries", [])
+        if "network" in regret_tables.parts_of(summaries):
             found[f"{task}_decomposition"] = functools.partial(
-                regret_figures.decomposition_figure, of_task["decomposition"]["summaries"]
+                regret_figures.decomposition_figure, summaries
             )
     return found
 

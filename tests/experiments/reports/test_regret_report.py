@@ -34,6 +34,17 @@ def test_each_layer_has_its_pictures(make_run):
     assert all("layer a" in picture for picture in found["Layer by layer"].pictures)
 
 
+def test_a_network_that_was_not_decomposed_has_no_empty_pictures(make_run):
+    run = make_run("sgd")
+    split = run["decomposition"]
+    split["parts"] = [row for row in split["parts"] if row["part"] != "network"]
+    split["rates"].pop("network", None)
+    found = _sections(run)
+    assert found["Loss = Taylor optimum + regret"].pictures == ()
+    assert len(found["Linear regret of the network"].pictures) == 2
+    assert found["Layer by layer"].pictures
+
+
 def test_wide_intervals_and_divergence_are_told(make_run):
     notes = _sections(make_run("sgd"), make_run("adam", diverged=True))
     notes = notes["Loss = Taylor optimum + regret"].paragraphs
