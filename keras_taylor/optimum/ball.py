@@ -37,13 +37,15 @@ SLOW = 0.5
 class Interval:
     """Where the minimum lies: between `lower_bound` and `value`, which is taken at `point`.
 
-    `scale` is the size of the largest term of the certificate, which rounding is relative to.
+    `scale` is the size of the largest term of the certificate, which rounding is relative to, and
+    `lower_point` the U that the lower bound comes from, `None` where there is none.
     """
 
     point: np.ndarray
     value: float
     lower_bound: float
     scale: float = 0.0
+    lower_point: np.ndarray | None = None
 
     @property
     def gap(self):
@@ -66,7 +68,9 @@ class Interval:
         if not np.isfinite(self.value):
             return self
         room = share * max(abs(self.value), self.scale, size) + max(0.0, -self.gap)
-        return Interval(self.point, self.value + room, self.lower_bound - room, self.scale)
+        return dataclasses.replace(
+            self, value=self.value + room, lower_bound=self.lower_bound - room
+        )
 
 
 def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None):
@@ -87,6 +91,32 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=No
     starts = [(center if warm_start is None else warm_start, None)] * len(radii)
     if is_quadratic and len(radii) > 1:
         starts = _points_of_one_model(passes, center, radii, tolerance, starts[0][0])
+    return _in_turn(passes, center, radii, tolerance, is_quadratic, starts)
+
+
+def certify(passes, center, radii, tolerance, is_quadratic, found):
+    """Returns the intervals that an objective proves at points which another, rougher one found.
+
+    Where they are wider than the tolerance, steps go on from there.
+
+    Args:
+        passes: A `keras_taylor.optimum.passes.Passes` of the objective.
+        center: c, a float64 vector.
+        radii: The radii R.
+        tolerance: The gap to reach, relative to the value or `Absolute`.
+        is_quadratic: Whether F is quadratic.
+        found: The other objective's `Interval` for each radius.
+    """
+    starts = [(interval.point, interval.lower_point) for interval in found]
+    return _in_turn(passes, center, radii, tolerance, is_quadratic, starts, are_given=True)
+
+
+def _in_turn(passes, center, radii, tolerance, is_quadratic, starts, are_given=False):
+    """Returns an `Interval` for each radius, from the smallest on, each from its own start.
+
+    Unless starts `are_given`, those of a loss that is not quadratic are what the radius before
+    came to.
+    """
     found, budget = {}, passes.budget
     for place, number in enumerate(np.argsort(radii), start=1):
         # One pass for each of the radii to come.
@@ -95,7 +125,7 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=No
             passes, center, radii[number], tolerance, is_quadratic, *starts[number]
         )
         budget.reserved -= len(radii) - place
-        if not is_quadratic:
+        if not is_quadratic and not are_given:
             starts = [(found[number].point, None)] * len(radii)
     return [found[number] for number in range(len(radii))]
 
@@ -162,7 +192,8 @@ def certified(point, value, gradient, center, radius):
     along, across = gradient @ (point - center), radius * np.linalg.norm(gradient)
     is_finite = np.isfinite(value) and np.isfinite(along + across)
     lower = value - along - across if is_finite else -np.inf
-    return Interval(point, value, lower, abs(along) + across if is_finite else 0.0)
+    scale = abs(along) + across if is_finite else 0.0
+    return Interval(point, value, lower, scale, point if is_finite else None)
 
 
 def _lifted(passes, interval, point, center, radius, tolerance):
@@ -170,17 +201,23 @@ def _lifted(passes, interval, point, center, radius, tolerance):
     if interval.reached(tolerance) or not passes.budget.has_left(1):
         return interval
     value, gradient = passes.value_and_gradient(point)
-    found = certified(point, value, gradient, center, radius)
-    lower_bound = max(interval.lower_bound, found.lower_bound)
+    return _raised(interval, certified(point, value, gradient, center, radius))
+
+
+def _raised(interval, found):
+    """Returns an interval with the lower bound of another one where that is higher."""
     scale = max(interval.scale, found.scale)
-    return dataclasses.replace(interval, lower_bound=lower_bound, scale=scale)
+    is_higher = found.lower_bound > interval.lower_bound
+    best = found if is_higher else interval
+    return dataclasses.replace(
+        interval, lower_bound=best.lower_bound, scale=scale, lower_point=best.lower_point
+    )
 
 
 def _searched(passes, best, point, center, radius):
     """Returns the interval after a move towards a point, halved until F does not rise."""
     # Along a move of no length F cannot fall: twenty passes would only say so.
     length = 1.0 if np.any(point != best.point) else 0.0
-    lower, scale = best.lower_bound, best.scale
     while length >= SHORTEST_MOVE:
         tried = best.point + length * (point - best.point)
         try:
@@ -188,8 +225,8 @@ def _searched(passes, best, point, center, radius):
         except OutOfPassesError:
             break
         found = certified(tried, value, gradient, center, radius)
-        lower, scale = max(lower, found.lower_bound), max(scale, found.scale)
+        best = _raised(best, found)
         if value < best.value:
-            return Interval(tried, value, lower, scale), gradient
+            return dataclasses.replace(best, point=tried, value=value), gradient
         length /= 2
-    return Interval(best.point, best.value, lower, scale), None
+    return best, None
