@@ -5,12 +5,13 @@ r"""Samples of whole runs: what recording adds, what a pass costs, what an optim
 Takes about ten minutes on two cores, and needs no data set. First, the CIFAR-10 convnet is trained
 on made-up images, by `fit` and by `record`, which keeps as large a share of the rounds as 600 of
 3,900, and sixteen examples of each. Of these rounds, each layer's passes are timed: the value and
-gradient in float64, and a curvature product through the model and on what is kept of the layer;
+gradient, and a curvature product, through the model and on what is kept of the layer;
 seconds are for the 300 rounds that a sample of 600 solves over. Then a small classifier is trained
 for 1,000, 10,000 and 100,000 rounds at two batch sizes, of which 200 rounds of sixteen examples are
 kept; expect the seconds of a solve to depend on neither.
 """
 
+import functools
 import pathlib
 import tempfile
 import time
@@ -24,6 +25,7 @@ import keras_taylor as kt
 from benchmarks import reporting
 from experiments.reports import formatting
 from experiments.tasks import tasks
+from keras_taylor.optimum.affine import AffineObjective
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.solver import objective_of
 from keras_taylor.optimum.streamed import StreamedObjective
@@ -102,15 +104,17 @@ def measure_passes(path):
 def _passes_of(rounds, layer, scale):
     part = Part(rounds.scopes, f"layer:{layer}")
     streamed, objective = StreamedObjective(rounds, part), objective_of(rounds, part)
+    # What is kept of the layer is collected here.
+    objective = objective.on_features() if isinstance(objective, AffineObjective) else objective
     point = part.vector(rounds.first)
     vector = np.random.default_rng(0).normal(size=point.shape)
     row = {"layer": layer, "way": type(objective).__name__}
     for name, one in {"through the model": streamed, "on features": objective}.items():
         for kind, run in {
-            "product": lambda one=one: one.curvature_product(point, vector),
-            "value": lambda one=one: one.value_and_gradient(point),
+            "product": functools.partial(one.curvature_product, point, vector),
+            "value": functools.partial(one.value_and_gradient, point),
         }.items():
-            run()  # Traces, and collects what is kept of the layer.
+            run()  # Traces.
             row[f"{kind} {name}"] = scale * min(_seconds(run) for _ in range(3))
     return row
 

@@ -45,6 +45,45 @@ def test_interval_contains_the_minimum(kind, seed, tolerance):
     assert minimum <= found.value + 1e-9
     assert np.linalg.norm(found.point - center) <= radius * (1 + 1e-9)
     assert found.value == problem.value_and_gradient(found.point)[0]
+    value, gradient = problem.value_and_gradient(found.lower_point)
+    proved = value - gradient @ (found.lower_point - center) - radius * np.linalg.norm(gradient)
+    assert found.lower_bound == pytest.approx(proved, abs=1e-12)
+
+
+class Rough:
+    """A problem as one of less precision sees it: with errors of a share of what it returns."""
+
+    def __init__(self, problem, share):
+        self._problem, self._share = problem, share
+        self.preconditioner, self.can_prepare = None, False
+
+    def value_and_gradient(self, point):
+        value, gradient = self._problem.value_and_gradient(point)
+        return value * (1 + self._share), gradient * (1 + self._share * np.cos(1e3 * gradient))
+
+    def curvature_product(self, point, vector):
+        return self._problem.curvature_product(point, vector)
+
+    def sharpened(self):
+        return None
+
+
+@pytest.mark.parametrize("share", [1e-7, 0.3])
+@pytest.mark.parametrize("kind", [Squares, Logistic])
+def test_what_a_rougher_objective_found_is_proved_by_the_true_one(kind, share):
+    """In two passes for each radius where it is precise enough, by more steps elsewhere."""
+    problem, center, radius = _random(kind, 4)
+    radii, is_quadratic = [radius, radius / 3], kind is Squares
+    rough = Passes(Rough(problem, share), Budget())
+    found = ball.minimize(rough, center, radii, 0.9e-3, is_quadratic)
+    budget = Budget(300)
+    true = Passes(problem, budget)
+    proved = ball.certify(true, center, radii, 1e-3, is_quadratic, found)
+    for one, interval in zip(radii, proved, strict=True):
+        minimum = _reference(problem, center, one)
+        assert interval.reached(1e-3)
+        assert interval.lower_bound - 1e-9 <= minimum <= interval.value + 1e-9
+    assert (budget.taken <= 4) == (share < 0.1)
 
 
 def test_large_ball_holds_the_least_squares_solution():
