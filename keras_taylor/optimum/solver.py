@@ -43,6 +43,8 @@ class Solver:
     def __init__(self, rounds, name, objective=None):
         self.part, self.rounds, self.interrupted = Part(rounds.scopes, name), rounds, False
         self.objective = objective or objective_of(rounds, self.part)
+        # Regrets of rounds of a sample, of the latest solve: its estimates and a decomposition ask.
+        self._known_regrets = {}
 
     def solve(self, radii, tolerance, max_passes=None, warm_start=None, verbose=0, horizon=None):
         """Returns an `Optimum` for each radius.
@@ -67,6 +69,7 @@ class Solver:
         objective = self.objective.over_first(horizon or len(self.rounds))
         intervals = objective.minimize(budget, center, different, tolerance, point)
         self.interrupted, budget.best = budget.interrupted, intervals[-1]
+        self._known_regrets.clear()
         show(budget, has_ended=True)
         return [
             self._optimum(intervals[different.index(radius)], radius, budget, tolerance, horizon)
@@ -108,8 +111,11 @@ class Solver:
         return design.bounds(average, interval.lower_bound, losses, fit, check)
 
     def _sampled_regrets(self, point, horizon, check):
-        objective = self.objective.over_first(horizon)
-        return self.rounds.losses(horizon, check) - objective.losses(point, check)
+        key = horizon, check, point.tobytes()
+        if key not in self._known_regrets:
+            losses = self.objective.over_first(horizon).losses(point, check)
+            self._known_regrets[key] = self.rounds.losses(horizon, check) - losses
+        return self._known_regrets[key]
 
     def regrets(self, optimum, horizon):
         """Returns the regret of rounds up to a horizon against the comparator of an `Optimum`.
