@@ -7,8 +7,6 @@ and differentiates all layers. But features have the model's precision, so they 
 optimum is: what is reported of it is evaluated there through the model, in float64.
 """
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
@@ -22,23 +20,19 @@ from keras_taylor.optimum.streamed import StreamedObjective
 class AffineObjective(StreamedObjective):
     """F of a dense or convolutional layer and its derivatives, through the model.
 
-    It is minimised on features first, where the layer has them. They are collected once, which
-    takes about as long as a pass.
+    It is minimised on features first, where the layer has them. They are collected once for all
+    horizons, which takes about as long as a pass.
 
     Args:
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
         part: The `keras_taylor.weights.parts.Part`, a whole layer.
     """
 
-    def __init__(self, rounds, part):
-        super().__init__(rounds, part)
-        # Shared by all horizons.
-        self._collected = functools.cache(functools.partial(_collected, rounds, part.layer))
-
     def on_features(self):
         """Returns the same objective on features, or `None` where there are none."""
-        found = self._collected()
-        return None if found is None else FeatureObjective(self, self._rounds, *found)
+        rounds, key = self._rounds, self.part.layer
+        found = rounds.remember(key, "affine features", lambda: _collected(rounds, key))
+        return None if found is None else FeatureObjective(self, rounds, *found)
 
     def minimize(self, budget, center, radii, tolerance, warm_start):
         rough = self.on_features()

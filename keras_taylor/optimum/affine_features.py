@@ -42,15 +42,14 @@ def collect(rounds, key):
     if layer is None or not layer.trainable or not are_apart(rounds):
         return None
     compiled = rounds.replaced_loss()
-    collected = tf.function(
+    collect_round = tf.function(
         lambda weight, tensors: _of_round(rounds, layer, compiled, weight, tensors), autograph=False
     )
-    most, found = KEPT_BYTES // rounds.kept(len(rounds)), []
-    for weight, tensors in rounds.dataset:
-        found.append(collected(weight, tensors))
-        if not found[-1] or chunks.size(found[-1]) > most:
-            return None
-    return chunks.Chunks(found) if len(set(map(chunks.examples, found))) == 1 else None
+    limits = rounds.kept(len(rounds)), KEPT_BYTES
+    try:
+        return chunks.Chunks(chunks.collected(rounds.dataset, collect_round, *limits))
+    except chunks.NoFeaturesError:
+        return None
 
 
 def _of_round(rounds, layer, compiled, weight, tensors):

@@ -1,5 +1,8 @@
 """What rounds leave of each example, in chunks that are computed with at once, and their losses."""
 
+import gc
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,39 +10,73 @@ from keras_taylor.taylor.outputs import OutputLoss
 
 # What is computed with at once.
 CHUNK_BYTES = 2**27
+# What is worth looking for memory that is not used any more.
+LARGE_BYTES = 2**28
+
+
+class NoFeaturesError(Exception):
+    """Rounds leave nothing, too much, or not of one shape."""
 
 
 class Chunks:
     """Tensors of the examples of all rounds, those of several rounds as one.
 
     Args:
-        by_round: A dictionary of tensors for each round, the first axis that of its examples. All
-            rounds have the same number of examples. The list is emptied, so that nothing is held
-            twice.
+        by_round: An iterator over dictionaries of tensors, one for each round, the first axis that
+            of its examples. It is read as chunks are made, so that nothing is held twice.
 
     Attributes:
         batch_size: The number of examples in a round.
         chunks: A list of dictionaries, each of the examples of several rounds.
+
+    Raises:
+        NoFeaturesError: if rounds have different numbers of examples.
     """
 
     def __init__(self, by_round):
-        self.batch_size = examples(by_round[0])
+        by_round = iter(by_round)
+        first = next(by_round)
+        self.batch_size = examples(first)
         # The number of rounds in a chunk.
-        self.length = length = max(1, CHUNK_BYTES // size(by_round[0]))
-        self.chunks = []
-        while by_round:
-            some = by_round[:length]
-            del by_round[:length]
-            self.chunks.append(
-                {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
-            )
+        self.length = max(1, CHUNK_BYTES // size(first))
+        self.chunks, some = [], [first]
+        while some := some + list(itertools.islice(by_round, self.length - len(some))):
+            if set(map(examples, some)) != {self.batch_size}:
+                raise NoFeaturesError
+            joined = {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
+            self.chunks.append(joined)
+            some = []
 
     def first(self, rounds):
         """Yields the chunks of the first rounds, the last of them cut where they end."""
         for chunk in self.chunks[: -(-rounds // self.length)]:
-            most = min(rounds, self.length) * self.batch_size
-            yield {name: tensor[:most] for name, tensor in chunk.items()}
+            most = rounds * self.batch_size
+            # A slice would be a copy.
+            is_whole = most >= examples(chunk)
+            yield chunk if is_whole else {name: tensor[:most] for name, tensor in chunk.items()}
             rounds -= self.length
+
+
+def collected(dataset, collect, rounds, most_bytes):
+    """Yields what a function makes of each round of a dataset.
+
+    Args:
+        dataset: Weights of rounds, and rounds.
+        collect: The function of both, to a dictionary of tensors.
+        rounds: The number of rounds that are collected in all.
+        most_bytes: The most that they may take together.
+
+    Raises:
+        NoFeaturesError: if it is nothing for a round, or takes more than a round's share.
+    """
+    for number, (weight, tensors) in enumerate(dataset):
+        found = collect(weight, tensors)
+        if not found or size(found) * rounds > most_bytes:
+            raise NoFeaturesError
+        if number == 0 and size(found) * rounds > LARGE_BYTES:
+            # What former solves kept may still be there, since graphs refer to each other.
+            gc.collect()
+        yield found
 
 
 def examples(tensors):

@@ -40,45 +40,39 @@ def _collect(rounds, layer):
         lambda weight, tensors: _of_round(rounds, layer, compiled, weight, tensors), autograph=False
     )
     samples = [rounds.dataset, rounds.check_dataset] if rounds.is_sampled else [rounds.dataset]
-    kept = rounds.kept(len(rounds)) + rounds.checked(len(rounds))
-    found = [_of_sample(dataset, collect, KEPT_BYTES // kept) for dataset in samples]
-    if None in found or len({len(one["before"]) for some in found for one in some}) > 1:
+    limits = rounds.kept(len(rounds)) + rounds.checked(len(rounds)), KEPT_BYTES
+    try:
+        found = [Features(chunks.collected(dataset, collect, *limits)) for dataset in samples]
+    except chunks.NoFeaturesError:
         return None
-    graphs = DenseGraphs(rounds, len(found[0][0]["before"]))
-    features = [Features(some, graphs) for some in found]
-    features[0].check = features[-1]
-    return features[0]
-
-
-def _of_sample(dataset, collect, most_bytes):
-    """Returns the features of each round of a dataset; `None` where they are not for this way."""
-    found = []
-    for weight, tensors in dataset:
-        found.append(collect(weight, tensors))
-        if not found[-1] or chunks.size(found[-1]) > most_bytes:
-            return None
-    return found
+    if len({one.batch_size for one in found}) > 1:
+        return None
+    graphs = DenseGraphs(rounds, found[0].batch_size)
+    for one in found:
+        one.graphs, one.check = graphs, found[-1]
+    return found[0]
 
 
 class Features(chunks.Chunks):
     """What F of a dense layer depends on, over the examples of all rounds.
 
     Args:
-        by_round: A dictionary of tensors for each round, the first axis that of its examples:
-            `inputs`, h with a last column of ones where the layer has a bias; `before`, z; and
-            either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z is not f itself),
-            or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`. Where rounds are a sample
-            also `weight`, the rounds that each example's stands for. Where the layer acts on
-            several places of an example, h, z and D have an axis of these before the last.
-        graphs: The `DenseGraphs` that the layer and its units share.
+        by_round: An iterator over dictionaries, one for each round, of tensors whose first axis is
+            that of its examples: `inputs`, h with a last column of ones where the layer has a bias;
+            `before`, z; and either `points`, f, `y`, `sample_weight` (if any), `jacobian`, D (if z
+            is not f itself), or `loss`, `linear`, `D' dl/df`, and `curvature`, `D' H D`. Where
+            rounds are a sample also `weight`, the rounds that each example's stands for. Where the
+            layer acts on several places of an example, h, z and D have an axis of these before the
+            last.
 
     Attributes:
-        check: The `Features` of the check sample, where rounds are a sample.
+        graphs: The `DenseGraphs` that the layer and its units share.
+        check: The `Features` of the check sample, where rounds are a sample, else these.
     """
 
-    def __init__(self, by_round, graphs):
+    def __init__(self, by_round):
         super().__init__(by_round)
-        self.graphs, self.check = graphs, None
+        self.graphs, self.check = None, None
 
     def of_unit(self, unit):
         """Returns the features of one unit of the layer."""
