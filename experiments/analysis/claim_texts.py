@@ -37,8 +37,10 @@ HOW_DECIDED = {
     "interval and p is at most 0.05. Linear and tanh networks are the controls.",
     "C4": "First: RMS-normalised SGD at its usual rate minus tuned plain SGD, paired by seed. "
     "Holds if it switches rectifiers more often and its optimum is lower, each with its 95 % "
-    "interval. Second: rank correlations of switches and outcomes over all optimizers, judged by "
-    "the interval and by p at most 0.05; the task's section has other measures of exploration. "
+    "interval; that of the difference of two optima reaches from the lowest to the highest that "
+    "their intervals allow. Second: rank correlations of switches and outcomes over all "
+    "optimizers, judged by the interval and by p at most 0.05, and undecided for optima where the "
+    "mean intervals of two optimizers overlap; the task's section has other measures. "
     "Third: the final training loss of tuned adaptive optimizers minus that of tuned plain SGD, "
     "paired by seed. Holds if it is below zero.",
 }

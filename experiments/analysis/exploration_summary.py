@@ -85,13 +85,16 @@ def _claim(by_optimizer, measure, outcome):
 
 def _optimum(group):
     """Returns the interval of the mean optimum of an optimizer's runs, those that have one."""
-    ends = [run["optimum"] for run in group if run["optimum"]]
-    return _mean([one["lower"] for one in ends]), _mean([one["upper"] for one in ends])
+    found = [run["optimum"] for run in group if run["optimum"]]
+    lower, upper = ([one[end] for one in found] for end in ("lower", "upper"))
+    return math.nan if None in lower else _mean(lower), _mean(upper)
 
 
 def _are_apart(intervals):
     """Tells whether no two intervals have a point in common, so that their order is known."""
-    known = sorted(pair for pair in intervals if all(map(math.isfinite, pair)))
+    # An end that is not known is nowhere; without an upper one there is no optimum.
+    found = [pair for pair in intervals if math.isfinite(pair[1])]
+    known = sorted((lower if math.isfinite(lower) else -math.inf, upper) for lower, upper in found)
     return all(one[1] < other[0] for one, other in itertools.pairwise(known))
 
 

@@ -76,7 +76,9 @@ class RegretSettings(RecordedSettings):
     def configuration(self, experiment):
         """Everything that determines the results."""
         own = {name: getattr(self, name) for name in ("horizons", "units", "radius")}
-        own |= {name: list(getattr(self, name)) for name in ("parts", "comparators")}
+        own["parts"] = list(self.parts)
+        if self.comparators != readings.COMPARATORS:
+            own["comparators"] = list(self.comparators)
         return super().configuration(experiment) | own
 
 

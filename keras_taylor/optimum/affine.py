@@ -14,7 +14,15 @@ from keras_taylor.optimum import affine_features, ball
 from keras_taylor.optimum.affine_graphs import AffineGraphs
 from keras_taylor.optimum.objective import SmoothObjective
 from keras_taylor.optimum.passes import Passes
-from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.optimum.streamed import StreamedObjective, agrees
+from keras_taylor.optimum.tolerance import Absolute
+
+# How far F and its gradient may be from what passes through the model give, by precision.
+AGREEMENT = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
+# The relative gap below which a solve would follow rounding.
+FINEST = {"float64": 0.0, "float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-2}
+# A solve with fewer passes than these for a radius has none to spare for the proof.
+FEWEST_PASSES = 10
 
 
 class AffineObjective(StreamedObjective):
@@ -30,15 +38,18 @@ class AffineObjective(StreamedObjective):
 
     def on_features(self):
         """Returns the same objective on features, or `None` where there are none."""
-        rounds, key = self._rounds, self.part.layer
-        found = rounds.remember(key, "affine features", lambda: _collected(rounds, key))
-        return None if found is None else FeatureObjective(self, rounds, *found)
+        found = self._rounds.remember(self.part.layer, "affine features", self._collected)
+        return None if found is None else FeatureObjective(self, self._rounds, *found)
 
     def minimize(self, budget, center, radii, tolerance, warm_start):
-        rough = self.on_features()
+        rough = None
+        try:
+            rough = self.on_features() if budget.has_left(FEWEST_PASSES * len(radii)) else None
+        except KeyboardInterrupt:
+            budget.interrupt()
         if rough is None:
             return super().minimize(budget, center, radii, tolerance, warm_start)
-        options = center, radii, ball.MARGIN * tolerance, self.is_quadratic
+        options = center, radii, rough.tolerance(tolerance), self.is_quadratic
         # Two passes to evaluate each interval, and one for each to come.
         budget.reserved += 2 * len(radii)
         found = ball.minimize(Passes(rough, budget), *options, warm_start)
@@ -46,13 +57,16 @@ class AffineObjective(StreamedObjective):
         options = center, radii, tolerance, self.is_quadratic
         return ball.certify(Passes(self, budget), *options, found)
 
-
-def _collected(rounds, key):
-    """Returns the features of the layer of a key with their graphs, or `None`."""
-    features = affine_features.collect(rounds, key)
-    if features is None:
-        return None
-    return features, AffineGraphs(rounds, rounds.affine_layer(key), features.batch_size)
+    def _collected(self):
+        """Returns the features of the layer with their graphs; `None` where they are not right."""
+        rounds, key = self._rounds, self.part.layer
+        features = affine_features.collect(rounds, key)
+        if features is None:
+            return None
+        found = features, AffineGraphs(rounds, rounds.affine_layer(key), features.batch_size)
+        whole = self.over_first(len(rounds))
+        rough = FeatureObjective(whole, rounds, *found)
+        return found if agrees(rough, rounds, AGREEMENT[rough.dtype]) else None
 
 
 class FeatureObjective(SmoothObjective):
@@ -85,6 +99,17 @@ class FeatureObjective(SmoothObjective):
 
     def prepare(self):
         self._through_model.prepare()
+
+    @property
+    def dtype(self):
+        """The precision of the features."""
+        return self._features.chunks[0]["constant"].dtype.name
+
+    def tolerance(self, tolerance):
+        """Returns the tolerance to minimise to, for one that is to be proved."""
+        asked = ball.MARGIN * tolerance
+        is_relative = not isinstance(asked, Absolute)
+        return max(asked, FINEST[self.dtype]) if is_relative else asked
 
     def over_first(self, horizon):
         return self._through_model.over_first(horizon).on_features()

@@ -16,10 +16,12 @@ import tensorflow as tf
 from keras_taylor.derivatives import affine
 from keras_taylor.optimum import chunks
 from keras_taylor.optimum.dense_features import are_apart, run_of
-from keras_taylor.taylor.unit_losses import by_example
+from keras_taylor.taylor.unit_losses import FEW_OUTPUTS, by_example
 
 # Features of one layer up to this size are kept; larger layers take passes through the model.
 KEPT_BYTES = 4 * 2**30
+# What the Jacobian of one round may take.
+ROUND_BYTES = 2**28
 
 
 def collect(rounds, key):
@@ -39,7 +41,7 @@ def collect(rounds, key):
         key: The key of the layer.
     """
     layer = rounds.affine_layer(key)
-    if layer is None or not layer.trainable or not are_apart(rounds):
+    if layer is None or not are_apart(rounds, layer):
         return None
     compiled = rounds.replaced_loss()
     collect_round = tf.function(
@@ -75,9 +77,12 @@ def _of_round(rounds, layer, compiled, weight, tensors):
 def _fits(rounds, layer, run):
     """Tells whether what is kept has room, before the Jacobian is made."""
     shapes = run.inputs.shape, run.before.shape, run.outputs.shape[1]
-    examples = rounds.kept(len(rounds)) * (run.outputs.shape[0] or 1)
+    examples, size = run.outputs.shape[0] or 1, run.outputs.dtype.size
     numbers = min(_numbers_by_inputs(*shapes), _numbers_of_rows(layer, *shapes))
-    return examples * numbers * run.outputs.dtype.size <= KEPT_BYTES
+    has_room = rounds.kept(len(rounds)) * examples * numbers * size <= KEPT_BYTES
+    # The Jacobian of a round is made even where it is not kept, by a product for each output.
+    is_small = examples * _numbers_by_inputs(*shapes) * size <= ROUND_BYTES
+    return has_room and is_small and shapes[-1] <= FEW_OUTPUTS
 
 
 def has_rows(layer, inputs, before, outputs):

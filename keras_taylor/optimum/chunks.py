@@ -30,7 +30,7 @@ class Chunks:
         chunks: A list of dictionaries, each of the examples of several rounds.
 
     Raises:
-        NoFeaturesError: if rounds have different numbers of examples.
+        NoFeaturesError: if rounds differ in the number or the size of their examples.
     """
 
     def __init__(self, by_round):
@@ -41,7 +41,7 @@ class Chunks:
         self.length = max(1, CHUNK_BYTES // size(first))
         self.chunks, some = [], [first]
         while some := some + list(itertools.islice(by_round, self.length - len(some))):
-            if set(map(examples, some)) != {self.batch_size}:
+            if any(_shapes(one) != _shapes(first) for one in some):
                 raise NoFeaturesError
             joined = {name: tf.concat([one[name] for one in some], 0) for name in some[0]}
             self.chunks.append(joined)
@@ -70,7 +70,11 @@ def collected(dataset, collect, rounds, most_bytes):
         NoFeaturesError: if it is nothing for a round, or takes more than a round's share.
     """
     for number, (weight, tensors) in enumerate(dataset):
-        found = collect(weight, tensors)
+        try:
+            found = collect(weight, tensors)
+        except tf.errors.InvalidArgumentError as error:
+            # Sample weights in some rounds alone; what is wrong elsewhere a pass would say, too.
+            raise NoFeaturesError from error
         if not found or size(found) * rounds > most_bytes:
             raise NoFeaturesError
         if number == 0 and size(found) * rounds > LARGE_BYTES:
@@ -82,6 +86,10 @@ def collected(dataset, collect, rounds, most_bytes):
 def examples(tensors):
     """Returns the number of examples of a dictionary of tensors."""
     return len(next(iter(tensors.values())))
+
+
+def _shapes(tensors):
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def size(tensors):

@@ -18,13 +18,11 @@ import tensorflow as tf
 from keras_taylor.optimum import ball, dense_features
 from keras_taylor.optimum.objective import SmoothObjective
 from keras_taylor.optimum.passes import Passes
-from keras_taylor.optimum.streamed import first_value_and_gradient
+from keras_taylor.optimum.streamed import agrees
 from keras_taylor.weights.parts import Part
 
-# How far F and its gradient may be from what the model gives, by precision.
+# How far F and its gradient may be from what passes through the model give, by precision.
 AGREEMENT = {"float32": 1e-3, "float64": 1e-9}
-# How far from the first weights they are compared, relative to these.
-AWAY = 0.1
 
 
 def dense_objective(rounds, part):
@@ -33,7 +31,7 @@ def dense_objective(rounds, part):
     That is the case for parts other than a dense layer or a unit of one, inputs with open axes
     besides the examples', several outputs, penalties, batches of different sizes, layers that treat
     examples together (BatchNormalization in training), and features too large to keep. The features
-    are checked once, on the first round, against the model.
+    are checked once against a pass through the model at the first weights.
 
     Args:
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
@@ -53,21 +51,8 @@ def _checked_features(rounds, key):
     if features is None:
         return None
     part = Part(rounds.scopes, f"layer:{key}")
-    point = _somewhere(part.vector(rounds.first))
-    through_model = first_value_and_gradient(rounds, part, point)
-    found = DenseObjective(rounds, part, features).first_value_and_gradient(point)
     tolerance = AGREEMENT.get(rounds.wide_model.trainable_variables[0].dtype, 0.0)
-    close = [
-        np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-6)
-        for one, other in zip(found, through_model, strict=True)
-    ]
-    return features if all(close) else None
-
-
-def _somewhere(first):
-    """Returns a point that is not where the first round is, at which every error would be zero."""
-    move = np.random.default_rng(0).normal(size=first.shape)
-    return first + AWAY * max(np.sqrt(np.mean(first**2)), AWAY) * move
+    return features if agrees(DenseObjective(rounds, part, features), rounds, tolerance) else None
 
 
 class DenseObjective(SmoothObjective):
@@ -98,12 +83,6 @@ class DenseObjective(SmoothObjective):
         found = [self._graphs.value(matrix, chunk) for chunk in self._chunks()]
         value = sum(float(value) for value, _ in found) / self.horizon
         return value, self._mean(gradient for _, gradient in found)
-
-    def first_value_and_gradient(self, point):
-        """Returns the Taylor loss of the first round at a point, and its gradient."""
-        (chunk,) = self._features.first(1)
-        value, gradient = self._graphs.value(self._matrix(point), chunk)
-        return float(value), gradient.numpy().ravel()
 
     def curvature_product(self, point, vector):
         matrix, direction = self._matrix(point), self._matrix(vector)

@@ -29,7 +29,7 @@ def collect(rounds, key):
         key: The key of the layer.
     """
     layer = rounds.affine_layer(key, wide=True)
-    is_dense = type(layer) is layers.Dense and are_apart(rounds)
+    is_dense = type(layer) is layers.Dense and are_apart(rounds, layer)
     return _collect(rounds, layer) if is_dense else None
 
 
@@ -181,16 +181,23 @@ def _is_simple(batch, still, records):
     )
 
 
-def are_apart(rounds):
-    """Tells whether each example's outputs and loss are computed apart from the other examples'.
+def are_apart(rounds, layer):
+    """Tells whether a layer's features can be told apart by example, and vary with all of it.
 
-    Convolutions in groups count as not: TensorFlow does not vectorise their gradients.
+    That is where the model treats each example by itself, weights of examples count as often as
+    they say, kernel and bias are trained, and no layer behind is a convolution in groups, whose
+    gradients TensorFlow does not vectorise.
     """
-    has_groups = any(getattr(layer, "groups", 1) != 1 for layer in leaf_layers(rounds.model))
+    own = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
+    is_trained = list(map(id, layer.trainable_variables)) == list(map(id, own))
+    models = rounds.model, rounds.wide_model
+    order = next(found for found in map(leaf_layers, models) if layer in found)
+    behind = order[order.index(layer) + 1 :]
+    has_groups = any(getattr(other, "groups", 1) != 1 for other in (layer, *behind))
     # Only then do weights of examples, times a number, make the loss that number of times it.
     reductions = [loss.reduction for loss in rounds.loss.losses]
     is_weighable = not rounds.is_sampled or "mean_with_sample_weight" not in reductions
-    return is_weighable and not has_groups and is_example_wise(rounds.first_batch)
+    return is_trained and is_weighable and not has_groups and is_example_wise(rounds.first_batch)
 
 
 def _quadratic(batch, still, jacobian):

@@ -155,22 +155,21 @@ class StreamedObjective(SmoothObjective):
         return over_rounds(dataset, most, [tf.zeros(most, "float64")], put)[0]
 
 
-def first_value_and_gradient(rounds, part, point):
-    """Returns the Taylor loss of the first round at a point, and its gradient, without a graph.
-
-    Where rounds are a sample, both are times the rounds that it stands for.
+def agrees(objective, rounds, tolerance):
+    """Tells whether F and its gradient are those of passes through the model, at the first weights.
 
     Args:
+        objective: An `Objective` that is not computed by such passes.
         rounds: The `keras_taylor.optimum.rounds.Rounds`.
-        part: The `keras_taylor.weights.parts.Part`.
-        point: A vector of the part.
+        tolerance: How far value and gradient may be away, relative to their size.
     """
-    weight, tensors = next(iter(rounds.dataset))
-    batch = rounds.batch(tensors, rounds.replaced_loss(wide=True), wide=True)
-    comparator = part.arrays(point, rounds.first)
-    value, gradient = value_and_gradient(batch, _direction(part, batch, comparator))
-    weight = float(weight) if rounds.is_sampled else 1.0
-    return weight * float(value), weight * part.vector([np.asarray(g) for g in gradient])
+    part = objective.part
+    first = part.vector(rounds.first)
+    through_model = StreamedObjective(rounds, part).value_and_gradient(first)
+    return all(
+        np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-6)
+        for one, other in zip(objective.value_and_gradient(first), through_model, strict=True)
+    )
 
 
 def _direction(part, batch, comparator):

@@ -65,8 +65,9 @@ def test_a_strict_order_of_five_optimizers_holds(runs):
     assert found["verdict"] == estimates.HOLDS
 
 
-def test_optima_whose_intervals_overlap_have_no_order(runs):
-    runs[2]["optimum"]["lower"] = 2.0
+@pytest.mark.parametrize("lower", [2.0, None])
+def test_optima_whose_intervals_overlap_have_no_order(runs, lower):
+    runs[2]["optimum"]["lower"] = lower
     for claim in exploration_summary.summarize(runs)["claims"]:
         assert claim["is_ranked"] == (claim["outcome"] == "average loss")
         assert claim["is_ranked"] or claim["verdict"] == estimates.UNDECIDED

@@ -1,5 +1,7 @@
 """Tests of curvature on what was kept of a layer: that of passes through the model."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from keras_taylor.optimum import affine_features
 from keras_taylor.optimum.affine import AffineObjective
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.sampled_rounds import rounds_of
+from keras_taylor.optimum.solver import objective_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
@@ -118,6 +121,88 @@ def test_optimum_is_that_of_passes_through_the_model(tmp_path, monkeypatch):
     assert slow.converged
     assert fast.lower_bound <= slow.value
     assert slow.lower_bound <= fast.value
+
+
+class RootMeanSquare(keras.losses.Loss):
+    """A loss whose examples are not apart: features of several rounds at once do not give it."""
+
+    convex_in_output = True
+
+    def __init__(self):
+        super().__init__(reduction="sum")
+
+    def call(self, y, f):
+        return keras.ops.sqrt(keras.ops.mean(keras.ops.square(y - f)))[None]
+
+
+def test_features_that_disagree_with_the_model_are_not_used(tmp_path):
+    model = _model(RootMeanSquare(), LAYERS["strided"])
+    rounds = Rounds(_recorded(tmp_path, model), model)
+    for name in ("layer:second", "layer:last"):
+        objective = objective_of(rounds, Part(rounds.scopes, name))
+        assert type(objective) is AffineObjective
+        assert objective.on_features() is None
+
+
+def test_a_layer_that_is_frozen_in_part_goes_through_the_model(tmp_path):
+    model = _model("mse", LAYERS["strided"])
+    model.get_layer("second").bias.trainable = False
+    model.get_layer("last").kernel.trainable = False
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    trajectory = _recorded(tmp_path, model)
+    for name in ("layer:second", "layer:last"):
+        found = kt.taylor_optimum(trajectory, model, name, tolerance=0.01, verbose=0)
+        assert found.converged
+
+
+def test_rounds_of_several_sizes_go_through_the_model(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, 2))
+    hidden = keras.layers.Conv1D(3, 2, activation="tanh", name="first")(inputs)
+    pooled = keras.layers.GlobalAveragePooling1D()(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    generator = np.random.default_rng(0)
+    batches = [(generator.normal(size=(4, n, 2)), generator.normal(size=(4, 1))) for n in (5, 7, 6)]
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=3, verbose=0)
+    assert kt.taylor_optimum(trajectory, model, "layer:first", tolerance=0.01, verbose=0).converged
+
+
+def test_weights_of_examples_in_some_rounds_alone_go_through_the_model(tmp_path):
+    model = _model("mse", LAYERS["strided"])
+    generator = np.random.default_rng(0)
+    shapes = (BATCH, 9, 9, 2), (BATCH, 3)
+    batches = [tuple(generator.normal(size=shape) for shape in shapes) for _ in range(4)]
+    batches[2] += (generator.uniform(0.5, 2, BATCH),)
+    trajectory = kt.record(model, batches, tmp_path / "run", steps=4, verbose=0)
+    found = kt.taylor_optimum(trajectory, model, "layer:second", tolerance=0.01, verbose=0)
+    assert found.converged
+
+
+def test_an_interrupt_while_features_are_collected_leaves_a_valid_interval(tmp_path, monkeypatch):
+    model = _model("mse", LAYERS["strided"])
+    trajectory = _recorded(tmp_path, model)
+
+    def interrupted(rounds, key):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(affine_features, "collect", interrupted)
+    found = kt.taylor_optimum(trajectory, model, "layer:second", tolerance=1e-3, verbose=0)
+    assert found.reason == "interrupted"
+    assert found.lower_bound < found.value < np.inf
+
+
+def test_features_of_one_layer_are_kept_at_a_time(tmp_path):
+    model = _model("mse", LAYERS["strided"])
+    rounds = Rounds(_recorded(tmp_path, model), model)
+    first, second = (
+        AffineObjective(rounds, Part(rounds.scopes, f"layer:{name}"))
+        for name in ("first", "second")
+    )
+    kept = weakref.ref(first.on_features()._features)
+    assert kept() is not None
+    second.on_features()
+    assert kept() is None
 
 
 def test_what_would_be_too_large_goes_through_the_model(tmp_path, monkeypatch):
