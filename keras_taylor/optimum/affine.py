@@ -55,7 +55,7 @@ class AffineObjective(StreamedObjective):
         found = ball.minimize(Passes(rough, budget), *options, warm_start)
         budget.reserved -= 2 * len(radii)
         options = center, radii, tolerance, self.is_quadratic
-        return ball.certify(Passes(self, budget), *options, found)
+        return ball.minimize(Passes(self, budget), *options, found=found)
 
     def _collected(self):
         """Returns the features of the layer with their graphs; `None` where they are not right."""

@@ -1,4 +1,4 @@
-"""What the curvature of an affine layer's F depends on, collected from recorded rounds.
+"""What F of an affine layer depends on, collected from recorded rounds.
 
 A layer `z = op(h, K) + b`, dense or a convolution, of a model that treats each example by itself
 has outputs whose Taylor approximation is affine in its weights V:
@@ -65,7 +65,7 @@ def _of_round(rounds, layer, compiled, weight, tensors):
     points = run.still.points[0]
     constant = run.outputs - tf.linalg.matvec(flat, by_example(run.before))
     found = {"constant": tf.reshape(constant, tf.shape(points)), "y": batch.y}
-    if has_rows(layer, run.inputs.shape, run.before.shape, run.outputs.shape[1]):
+    if _has_rows(layer, run.inputs.shape, run.before.shape, run.outputs.shape[1]):
         found["rows"] = _rows(layer, run.inputs, jacobian)
     else:
         found |= {"inputs": run.inputs, "jacobian": flat}
@@ -85,7 +85,7 @@ def _fits(rounds, layer, run):
     return has_room and is_small and shapes[-1] <= FEW_OUTPUTS
 
 
-def has_rows(layer, inputs, before, outputs):
+def _has_rows(layer, inputs, before, outputs):
     """Tells whether J is what is kept, for the shapes of h and z and the number of outputs."""
     shapes = inputs, before, outputs
     return _numbers_of_rows(layer, *shapes) < _numbers_by_inputs(*shapes)

@@ -73,7 +73,7 @@ class Interval:
         )
 
 
-def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None):
+def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=None, found=None):
     """Minimises F over balls about the same centre.
 
     Args:
@@ -83,51 +83,30 @@ def minimize(passes, center, radii, tolerance, is_quadratic=False, warm_start=No
         tolerance: The gap to reach, relative to the value or `Absolute`.
         is_quadratic: Whether F is quadratic.
         warm_start: A point to start from, moved into the ball; by default c.
+        found: What another, rougher objective found, its `Interval` for each radius: that is proved
+            first, and steps go on from there where it is wider than the tolerance.
 
     Returns:
         An `Interval` for each radius, valid whether the tolerance is reached or the passes are used
         up.
     """
     starts = [(center if warm_start is None else warm_start, None)] * len(radii)
-    if is_quadratic and len(radii) > 1:
+    if found is not None:
+        starts = [(interval.point, interval.lower_point) for interval in found]
+    elif is_quadratic and len(radii) > 1:
         starts = _points_of_one_model(passes, center, radii, tolerance, starts[0][0])
-    return _in_turn(passes, center, radii, tolerance, is_quadratic, starts)
-
-
-def certify(passes, center, radii, tolerance, is_quadratic, found):
-    """Returns the intervals that an objective proves at points which another, rougher one found.
-
-    Where they are wider than the tolerance, steps go on from there.
-
-    Args:
-        passes: A `keras_taylor.optimum.passes.Passes` of the objective.
-        center: c, a float64 vector.
-        radii: The radii R.
-        tolerance: The gap to reach, relative to the value or `Absolute`.
-        is_quadratic: Whether F is quadratic.
-        found: The other objective's `Interval` for each radius.
-    """
-    starts = [(interval.point, interval.lower_point) for interval in found]
-    return _in_turn(passes, center, radii, tolerance, is_quadratic, starts, are_given=True)
-
-
-def _in_turn(passes, center, radii, tolerance, is_quadratic, starts, are_given=False):
-    """Returns an `Interval` for each radius, from the smallest on, each from its own start.
-
-    Unless starts `are_given`, those of a loss that is not quadratic are what the radius before
-    came to.
-    """
-    found, budget = {}, passes.budget
+    goes_on = found is None and not is_quadratic
+    solved, budget = {}, passes.budget
     for place, number in enumerate(np.argsort(radii), start=1):
         # One pass for each of the radii to come.
         budget.reserved += len(radii) - place
-        found[number] = _descended(
+        solved[number] = _descended(
             passes, center, radii[number], tolerance, is_quadratic, *starts[number]
         )
         budget.reserved -= len(radii) - place
-        if not is_quadratic and not are_given:
-            starts = [(found[number].point, None)] * len(radii)
-    return [found[number] for number in range(len(radii))]
+        if goes_on:
+            starts = [(solved[number].point, None)] * len(radii)
+    return [solved[number] for number in range(len(radii))]
 
 
 def _points_of_one_model(passes, center, radii, tolerance, point):

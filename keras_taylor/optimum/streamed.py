@@ -107,6 +107,10 @@ class StreamedObjective(SmoothObjective):
     def _mean(self, sums):
         return self.part.vector([s.numpy() for s in sums]) / self.horizon
 
+    def _direction(self, batch, v):
+        moves = [ops.cast(a, w.dtype) - w for a, w in zip(v, batch.weights, strict=True)]
+        return self.part.cut(moves)
+
     def _batch(self, tensors, wide):
         return self._rounds.batch(tensors, self._compiled[wide], wide)
 
@@ -114,7 +118,7 @@ class StreamedObjective(SmoothObjective):
         def add(sums, _, round):
             weight, tensors = round
             batch = self._batch(tensors, wide=True)
-            value, gradient = value_and_gradient(batch, _direction(self.part, batch, v))
+            value, gradient = value_and_gradient(batch, self._direction(batch, v))
             return added(sums, self._weigh(weight, [value, *gradient]))
 
         start = (tf.constant(0.0, "float64"), *zeros(v))
@@ -126,7 +130,7 @@ class StreamedObjective(SmoothObjective):
             weight, tensors = round
             batch = self._batch(tensors, wide)
             vector = [ops.cast(a, w.dtype) for a, w in zip(p, batch.weights, strict=True)]
-            direction = _direction(self.part, batch, v)
+            direction = self._direction(batch, v)
             product = curvature_product(batch, direction, self.part.cut(vector))
             return added(sums, self._weigh(weight, product))
 
@@ -147,7 +151,7 @@ class StreamedObjective(SmoothObjective):
         def put(losses, number, round):
             _, tensors = round
             batch = self._batch(tensors, wide=True)
-            expanded = expand(batch, [_direction(self.part, batch, v)])
+            expanded = expand(batch, [self._direction(batch, v)])
             value = ops.cast(loss_at(batch, expanded, 0), "float64")
             return (tf.tensor_scatter_nd_update(losses[0], [[number]], [value]),)
 
@@ -170,12 +174,6 @@ def agrees(objective, rounds, tolerance):
         np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-6)
         for one, other in zip(objective.value_and_gradient(first), through_model, strict=True)
     )
-
-
-def _direction(part, batch, comparator):
-    """Returns the direction from the weights of a batch to a comparator, cut to a part."""
-    moves = [ops.cast(a, w.dtype) - w for a, w in zip(comparator, batch.weights, strict=True)]
-    return part.cut(moves)
 
 
 def zeros(tensors):

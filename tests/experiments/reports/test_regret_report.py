@@ -45,6 +45,12 @@ def test_a_network_that_was_not_decomposed_has_no_empty_pictures(make_run):
     assert found["Layer by layer"].pictures
 
 
+def test_runs_without_comparators_have_no_pictures_of_their_bounds(make_run):
+    found = _sections(make_run("sgd"), make_run("adam") | {"average_taylor_loss": {}})
+    (picture,) = found["Bounds of Taylor regret"].pictures
+    assert "of sgd" in picture
+
+
 def test_wide_intervals_and_divergence_are_told(make_run):
     notes = _sections(make_run("sgd"), make_run("adam", diverged=True))
     notes = notes["Loss = Taylor optimum + regret"].paragraphs

@@ -78,7 +78,7 @@ def test_what_a_rougher_objective_found_is_proved_by_the_true_one(kind, share):
     found = ball.minimize(rough, center, radii, 0.9e-3, is_quadratic)
     budget = Budget(300)
     true = Passes(problem, budget)
-    proved = ball.certify(true, center, radii, 1e-3, is_quadratic, found)
+    proved = ball.minimize(true, center, radii, 1e-3, is_quadratic, found=found)
     for one, interval in zip(radii, proved, strict=True):
         minimum = _reference(problem, center, one)
         assert interval.reached(1e-3)
