@@ -19,6 +19,17 @@ import pytest
 gc.set_threshold(200_000, 100, 100)
 
 
+def pytest_configure(config):
+    """Makes two devices of the processor, for replicas, before the first tensor of a test file."""
+    hands_out_tests = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not hands_out_tests:
+        import tensorflow as tf
+
+        processor = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(processor, devices)
+
+
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(doctest_namespace):
     import keras
@@ -104,6 +115,21 @@ def _optimizers_are_built_in_fit_where_marked(monkeypatch, request):
     if request.node.get_closest_marker("optimizer_built_in_fit"):
         for name, train in _training().items():
             monkeypatch.setattr(keras.Model, name, train)
+
+
+@pytest.fixture(scope="module")
+def graphs_as_traced():
+    """Within a module, graphs run as they were traced.
+
+    Optimising a graph takes longer than the few steps that it is made for where models are small.
+    Not for tests of equal bits, which optimising may change.
+    """
+    import tensorflow as tf
+
+    for is_off in (True, False):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_off})
+        if is_off:
+            yield
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_taylor as kt
+
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 
 ROUNDS = 120
 
@@ -22,8 +25,9 @@ def _applied(tracker, *gradients_by_layer):
         for number, gradients in enumerate(gradients_by_layer)
     ]
     tracker.build(weights)
+    step = tf.function(lambda gradients: tracker.apply(gradients, weights))
     for gradients in zip(*gradients_by_layer, strict=True):
-        tracker.apply(list(gradients), weights)
+        step([tf.constant(gradient) for gradient in gradients])
     return tracker
 
 

@@ -17,15 +17,13 @@ OPTIMIZERS = {
     "adagrad": lambda **options: keras.optimizers.Adagrad(0.05, **options),
     "lion": lambda **options: keras.optimizers.Lion(0.01, **options),
 }
+# Each option once, together with those that it goes with.
 OPTIONS = [
-    {"clipnorm": 0.1},
-    {"clipvalue": 0.01},
-    {"global_clipnorm": 0.1},
-    {"weight_decay": 0.1},
-    {"use_ema": True, "ema_overwrite_frequency": 2},
-    {"use_ema": True},
+    {"clipnorm": 0.1, "weight_decay": 0.1},
+    {"clipvalue": 0.01, "use_ema": True},
+    {"global_clipnorm": 0.1, "use_ema": True, "ema_overwrite_frequency": 2},
     {"gradient_accumulation_steps": 3},
-    {"loss_scale_factor": 64.0},
+    {"loss_scale_factor": 64.0, "weight_decay": 0.1},
 ]
 MODES = [{}, {"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 4}]
 

@@ -4,7 +4,6 @@ import copy
 import functools
 
 import pytest
-import tensorflow as tf
 
 from keras_taylor.optimum import decomposition, solve, solver
 from keras_taylor.optimum.streamed import StreamedObjective
@@ -33,15 +32,3 @@ def traced_once():
         patch.setattr(decomposition, "rounds_of", rounds_of)
         patch.setattr(solver, "objective_of", objective)
         yield
-
-
-@pytest.fixture(scope="module")
-def graphs_as_traced():
-    """Within a module, graphs run as they were traced.
-
-    Optimising a graph takes longer than the few passes that it is made for here.
-    """
-    for is_off in (True, False):
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_off})
-        if is_off:
-            yield

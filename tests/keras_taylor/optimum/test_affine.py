@@ -15,6 +15,7 @@ from keras_taylor.optimum.solver import objective_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
+pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH = 6, 5
 LAYERS = {
     "strided": {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"},
@@ -48,6 +49,13 @@ def _recorded(path, model, classes=None, weighted=False, steps=ROUNDS, **options
     weights = generator.uniform(0.5, 2, (steps, BATCH))
     batches = list(zip(x, y, *([weights] if weighted else []), strict=True))
     return kt.record(model, batches, path / "run", steps=steps, verbose=0, **options)
+
+
+@pytest.fixture(scope="module")
+def mean_squares(tmp_path_factory):
+    """A run with squared errors in single precision, and its model."""
+    model = _model("mse", LAYERS["strided"])
+    return _recorded(tmp_path_factory.mktemp("squares"), model), model
 
 
 def _points(objective):
@@ -179,22 +187,21 @@ def test_weights_of_examples_in_some_rounds_alone_go_through_the_model(tmp_path)
     assert found.converged
 
 
-def test_an_interrupt_while_features_are_collected_leaves_a_valid_interval(tmp_path, monkeypatch):
-    model = _model("mse", LAYERS["strided"])
-    trajectory = _recorded(tmp_path, model)
+def test_an_interrupt_while_features_are_collected_leaves_a_valid_interval(
+    mean_squares, monkeypatch
+):
 
     def interrupted(rounds, key):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(affine_features, "collect", interrupted)
-    found = kt.taylor_optimum(trajectory, model, "layer:second", tolerance=1e-3, verbose=0)
+    found = kt.taylor_optimum(*mean_squares, "layer:second", tolerance=1e-3, verbose=0)
     assert found.reason == "interrupted"
     assert found.lower_bound < found.value < np.inf
 
 
-def test_features_of_one_layer_are_kept_at_a_time(tmp_path):
-    model = _model("mse", LAYERS["strided"])
-    rounds = Rounds(_recorded(tmp_path, model), model)
+def test_features_of_one_layer_are_kept_at_a_time(mean_squares):
+    rounds = Rounds(*mean_squares)
     first, second = (
         AffineObjective(rounds, Part(rounds.scopes, f"layer:{name}"))
         for name in ("first", "second")
@@ -205,9 +212,8 @@ def test_features_of_one_layer_are_kept_at_a_time(tmp_path):
     assert kept() is None
 
 
-def test_what_would_be_too_large_goes_through_the_model(tmp_path, monkeypatch):
-    model = _model("mse", LAYERS["strided"])
-    rounds = Rounds(_recorded(tmp_path, model), model)
+def test_what_would_be_too_large_goes_through_the_model(mean_squares, monkeypatch):
+    rounds = Rounds(*mean_squares)
     monkeypatch.setattr(affine_features, "KEPT_BYTES", 10_000)
     assert affine_features.collect(rounds, "second") is None
     objective = AffineObjective(rounds, Part(rounds.scopes, "layer:second"))
