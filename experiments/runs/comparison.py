@@ -165,7 +165,9 @@ def _done(todo, directory, workers, ray_address):
 
 
 def _in_processes(todo, directory, workers):
-    pool = joblib.Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
+    # A process takes seconds to start: no more of them than runs.
+    jobs = min(workers, len(todo)) or 1
+    pool = joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")
     try:
         yield from pool(joblib.delayed(finish)(run, directory) for run in todo)
     except process.BrokenProcessPool as error:

@@ -48,6 +48,7 @@ def finished(make_settings, look_less_often, tmp_path_factory):
         tmp_path_factory.mktemp("regret"),
         parts=("network", "layers"),
         horizons=2,
+        units=1,
         keep_trajectories=True,
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +102,7 @@ def _check_decomposition(found):
         layers = ["layer:hidden_1", "layer:hidden_2", "layer:logits"]
         assert list(rows) == ["network", *layers]
         units = run["decomposition"]["units"]
-        assert len(units) == item["decomposition"]["units"]["solved"] == 6
+        assert len(units) == item["decomposition"]["units"]["solved"] == 3
         for row in (*rows.values(), *units):
             assert row["converged"]
             assert row["rounds"] == 35

@@ -33,21 +33,22 @@ def tracker(make_training):
 @pytest.mark.parametrize("name", READINGS)
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_one_part_is_the_entry_of_all_parts(tracker, name, mode):
-    read = getattr(tracker, name)
-    if mode == "graph":
-        read = tf.function(read)
-    layers, units = read("layers"), read("units")
+    single = {f"layer:{layer}": (layer, None) for layer in LAYERS}
+    single |= {f"unit:{layer}/{u}": (layer, u) for layer, n in LAYERS.items() for u in (0, n - 1)}
+
+    def read():
+        scopes = ("network", "layers", "units", *single)
+        return {scope: getattr(tracker, name)(scope) for scope in scopes}
+
+    found = tf.function(read)() if mode == "graph" else read()
     tail = (5,) if name == "snr" else ()
-    assert read("network").shape == tail
+    assert found["network"].shape == tail
     for layer, unit_count in LAYERS.items():
-        assert units[layer].shape == (unit_count, *tail)
-        found = read(f"layer:{layer}")
-        assert found.shape == tail
-        np.testing.assert_array_equal(found, layers[layer])
-        for unit in (0, unit_count - 1):
-            found = read(f"unit:{layer}/{unit}")
-            assert found.shape == tail
-            np.testing.assert_array_equal(found, units[layer][unit])
+        assert found["units"][layer].shape == (unit_count, *tail)
+    for scope, (layer, unit) in single.items():
+        assert found[scope].shape == tail
+        among = found["layers"][layer] if unit is None else found["units"][layer][unit]
+        np.testing.assert_array_equal(found[scope], among)
 
 
 @pytest.mark.parametrize("name", READINGS)

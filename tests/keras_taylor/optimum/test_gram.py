@@ -136,10 +136,11 @@ def test_a_dead_unit_has_the_loss_of_its_first_weights(tmp_path):
     model = _model()
     model.get_layer("wide").bias.assign([0.0, 0.0, -1e3, 0.0, 0.0, 0.0])
     trajectory = _recorded(tmp_path / "run", model)
-    found = kt.taylor_optimum(trajectory, model, "units", verbose=0)["wide"][2]
-    assert found.radius == 0.0
-    assert found.value == pytest.approx(found.average_loss, rel=1e-6)
-    assert found.gap == pytest.approx(0.0, abs=1e-9)
+    units = [f"unit:wide/{unit}" for unit in (1, 2)]
+    alive, dead = kt.decompose(trajectory, model, units, rounds=[STEPS], verbose=0).rows
+    assert alive["radius"] > dead["radius"] == 0.0
+    assert dead["optimum_upper"] == pytest.approx(dead["average_loss"], rel=1e-6)
+    assert dead["optimum_lower"] == pytest.approx(dead["optimum_upper"], abs=1e-9)
 
 
 def test_outputs_that_are_not_apart_have_no_gram_matrix_of_their_own(tmp_path):
