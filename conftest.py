@@ -19,17 +19,6 @@ import pytest
 gc.set_threshold(200_000, 100, 100)
 
 
-def pytest_configure(config):
-    """Makes two devices of the processor, for replicas, before the first tensor of a test file."""
-    hands_out_tests = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    if not hands_out_tests:
-        import tensorflow as tf
-
-        processor = tf.config.list_physical_devices("CPU")[0]
-        devices = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(processor, devices)
-
-
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(doctest_namespace):
     import keras

@@ -123,6 +123,7 @@ def test_divergence_is_a_result(data_dir, tmp_path):
             optimizers.parse("sgd:1000"),
             plan=rounds.Plan(burn_in, 60 - burn_in),
             path=tmp_path / "run",
+            comparators=(),
         )
         assert run["diverged"]
         assert run["progress"]["round"][-1] < 60
@@ -159,6 +160,7 @@ def test_weights_that_are_no_number_are_divergence_however_finite_the_loss(
         optimizers.parse("sgd"),
         plan=rounds.Plan(0, 5),
         path=tmp_path / "run",
+        comparators=(),
     )
     assert run["diverged"]
     assert run["decomposition"] == {}

@@ -1,30 +1,19 @@
-"""The wrappers under `tf.distribute`: two replicas give the sums of one device."""
+"""The tracker under `tf.distribute`: in a process of its own, since devices are set up once."""
 
-import keras
-import numpy as np
-import pytest
-import tensorflow as tf
+import os
+import subprocess
+import sys
 
+SCRIPT = """
+import sys
+import keras, numpy as np, tensorflow as tf
 import keras_taylor as kt
 
-optimizers = kt.optimizers
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.random.default_rng(0).normal(size=(48, 4)).astype("float32")
 
-
-@pytest.fixture(scope="module")
-def two_replicas():
-    """A strategy with two replicas on processors, the only one of this process.
-
-    TensorFlow mixes up the collectives of several that have the same devices.
-    """
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
-def _sgd(**options):
-    return keras.optimizers.SGD(0.1, momentum=0.9, **options)
-
-
-def _train(strategy, wrap):
-    x = np.random.default_rng(0).normal(size=(48, 4)).astype("float32")
+def train(strategy, wrap):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         layers = [keras.layers.Dense(5, "relu", name="a"), keras.layers.Dense(2, name="b")]
@@ -32,64 +21,52 @@ def _train(strategy, wrap):
         optimizer = keras.optimizers.Adam(0.01)
         metrics = None
         if wrap:
-            optimizer = optimizers.RegretTracker(optimizer)
+            optimizer = kt.optimizers.RegretTracker(optimizer)
             metrics = [kt.metrics.LinearRegret(optimizer), kt.metrics.AverageLoss(optimizer)]
         model.compile(optimizer, loss="mse", metrics=metrics)
     history = model.fit(x, x[:, :2], batch_size=16, epochs=2, shuffle=False, verbose=0)
     return optimizer, history.history, model.get_weights()
 
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+one, history_of_one, _ = train(tf.distribute.get_strategy(), True)
+two, history, weights = train(mirrored, True)
+_, _, bare = train(mirrored, False)
+assert int(one.steps) == int(two.steps) == 6, (one.steps, two.steps)
+for scope in ("layers", "units"):
+    for layer, value in one.linear_regret(scope).items():
+        np.testing.assert_allclose(value, two.linear_regret(scope)[layer], rtol=1e-3, atol=1e-5)
+for name, values in history_of_one.items():
+    np.testing.assert_allclose(values, history[name], rtol=1e-3)
+np.testing.assert_allclose(history["average_loss"][-1], np.mean(history["loss"]), rtol=1e-5)
+for tracked, plain in zip(weights, bare):
+    np.testing.assert_array_equal(tracked, plain)
 
-def test_sums_of_training_are_those_of_one_device(two_replicas):
-    one, history_of_one, _ = _train(tf.distribute.get_strategy(), True)
-    two, history, weights = _train(two_replicas, True)
-    assert int(one.steps) == int(two.steps) == 6
-    for scope in ("layers", "units"):
-        for layer, value in one.linear_regret(scope).items():
-            found = two.linear_regret(scope)[layer]
-            np.testing.assert_allclose(value, found, rtol=1e-3, atol=1e-5)
-    for name, values in history_of_one.items():
-        np.testing.assert_allclose(values, history[name], rtol=1e-3)
-    mean = np.mean(history["loss"])
-    np.testing.assert_allclose(history["average_loss"][-1], mean, rtol=1e-5)
-    _, _, bare = _train(two_replicas, False)
-    for tracked, plain in zip(weights, bare, strict=True):
-        np.testing.assert_array_equal(tracked, plain)
-
-
-def _replica():
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
-
-
-def _apply(strategy, make, rounds=3):
-    """Applies given gradients eagerly; returns the optimizer and the last replica's weights.
-
-    Each replica has a share of gradient and loss, as `fit` gives it.
-    """
+def apply(strategy, make, rounds=3):
+    # Applies gradients of given values eagerly; returns the optimizer and the weights of the last
+    # replica. Each replica has a share of gradient and loss, as `fit` gives it.
     with strategy.scope():
-        weights = [
-            keras.Variable(np.ones((3, 2), "float32"), name="kernel"),
-            keras.Variable(np.zeros(2, "float32"), name="bias"),
-        ]
+        weights = [keras.Variable(np.ones((3, 2), "float32"), name="kernel"),
+                   keras.Variable(np.zeros(2, "float32"), name="bias")]
         optimizer = make()
         optimizer.build(weights)
-    is_alone = strategy.num_replicas_in_sync == 1
+    count = strategy.num_replicas_in_sync
     random = np.random.default_rng(1)
     for _ in range(rounds):
         kernels, biases = random.normal(size=(2, 3, 2)), random.normal(size=(2, 2))
         losses = random.uniform(size=2)
-
-        def round_of_replica(kernels=kernels, biases=biases, losses=losses):
-            mine = slice(None) if is_alone else [_replica()]
+        def round_of_replica():
+            mine = slice(None) if count == 1 else [replica()]
             optimizer.scale_loss(tf.constant(losses[mine].sum(), "float32"))
             shares = [each[mine].sum(axis=0) for each in (kernels, biases)]
             optimizer.apply([tf.constant(share, "float32") for share in shares], weights)
-
         strategy.run(round_of_replica)
     return optimizer, [np.array(strategy.experimental_local_results(w.value)[-1]) for w in weights]
 
+def replica():
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
-def _readings(optimizer):
-    while optimizer is not None and not isinstance(optimizer, optimizers.RegretTracker):
+def readings(optimizer):
+    while optimizer is not None and not isinstance(optimizer, kt.optimizers.RegretTracker):
         optimizer = getattr(optimizer, "inner_optimizer", None)
     if optimizer is None:
         return {}
@@ -99,79 +76,60 @@ def _readings(optimizer):
         found |= {f"snr {of}": optimizer.snr(of=of) for of in kt.signal_to_noise.KINDS}
     return found | {"loss": optimizer.average_loss, "steps": optimizer.steps}
 
+O = kt.optimizers
+def sgd(**options):
+    return keras.optimizers.SGD(0.1, momentum=0.9, **options)
 
 WRAPPERS = {
-    "tracker": lambda: optimizers.RegretTracker(_sgd(), track_snr=True),
-    "fixed radius": lambda: optimizers.RegretTracker(_sgd(), radius=2.0),
-    "by weight": lambda: optimizers.RMSNormalized(_sgd()),
-    "by unit": lambda: optimizers.RMSNormalized(_sgd(), granularity="unit"),
-    "by layer": lambda: optimizers.RMSNormalized(_sgd(), granularity="layer"),
-    "tracker of normalised": lambda: optimizers.RegretTracker(
-        optimizers.RMSNormalized(_sgd(), granularity="unit")
-    ),
-    "normalised tracker": lambda: optimizers.RMSNormalized(optimizers.RegretTracker(_sgd())),
+    "tracker": lambda: O.RegretTracker(sgd(), track_snr=True),
+    "fixed radius": lambda: O.RegretTracker(sgd(), radius=2.0),
+    "by weight": lambda: O.RMSNormalized(sgd()),
+    "by unit": lambda: O.RMSNormalized(sgd(), granularity="unit"),
+    "by layer": lambda: O.RMSNormalized(sgd(), granularity="layer"),
+    "tracker of normalised": lambda: O.RegretTracker(O.RMSNormalized(sgd(), granularity="unit")),
+    "normalised tracker": lambda: O.RMSNormalized(O.RegretTracker(sgd())),
 }
+for name, make in WRAPPERS.items():
+    (one, of_one), (two, of_two) = apply(tf.distribute.get_strategy(), make), apply(mirrored, make)
+    for first, second in zip(of_one, of_two):
+        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6, err_msg=name)
+    of_two = readings(two)
+    for reading, value in readings(one).items():
+        np.testing.assert_allclose(value, of_two[reading], rtol=1e-4, err_msg=f"{name}: {reading}")
+
+def refused(make, reason):
+    try:
+        apply(mirrored, make, rounds=1)
+    except ValueError as error:
+        assert reason in str(error) and "cannot train on 2 replicas" in str(error), error
+    else:
+        raise AssertionError(f"trained all the same: {reason}")
+
+outside, inner_outside = O.RegretTracker(sgd()), sgd()
+refused(lambda: outside, "was made outside of the strategy's scope")
+refused(lambda: O.RegretTracker(inner_outside), "was made outside of the strategy's scope")
+refused(lambda: O.LossScaled(O.RegretTracker(sgd())), "on the first replica alone")
+accumulating = {"gradient_accumulation_steps": 2}
+refused(lambda: O.RegretTracker(sgd(**accumulating)), "gradient_accumulation_steps=2")
+refused(lambda: O.RMSNormalized(sgd(**accumulating)), "gradient_accumulation_steps=2")
+overwriting = {"use_ema": True, "ema_overwrite_frequency": 5}
+refused(lambda: O.RegretTracker(sgd(**overwriting)), "ema_overwrite_frequency=5")
+apply(mirrored, lambda: O.RegretTracker(sgd(use_ema=True)), rounds=1)
+keras.config.set_dtype_policy("mixed_float16")
+refused(lambda: O.RegretTracker(sgd()), "mixed_bfloat16")
+keras.config.set_dtype_policy("mixed_bfloat16")
+apply(mirrored, lambda: O.RegretTracker(sgd()), rounds=1)
+print("equal")
+"""
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_every_wrapper_does_what_it_does_on_one_device(name, two_replicas):
-    one, of_one = _apply(tf.distribute.get_strategy(), WRAPPERS[name])
-    two, of_two = _apply(two_replicas, WRAPPERS[name])
-    for first, second in zip(of_one, of_two, strict=True):
-        np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
-    readings = _readings(two)
-    for reading, value in _readings(one).items():
-        np.testing.assert_allclose(value, readings[reading], rtol=1e-4, err_msg=reading)
-
-
-def _refused(strategy, make, reason):
-    with pytest.raises(ValueError, match="cannot train on 2 replicas") as refusal:
-        _apply(strategy, make, rounds=1)
-    assert reason in str(refusal.value)
-
-
-def test_what_is_made_outside_of_the_scope_is_refused(two_replicas):
-    outside, inner_outside = optimizers.RegretTracker(_sgd()), _sgd()
-    reason = "was made outside of the strategy's scope"
-    _refused(two_replicas, lambda: outside, reason)
-    _refused(two_replicas, lambda: optimizers.RegretTracker(inner_outside), reason)
-
-
-@pytest.mark.parametrize(
-    ("wrap", "options", "reason"),
-    [
-        (
-            lambda inner: optimizers.LossScaled(optimizers.RegretTracker(inner)),
-            {},
-            "on the first replica alone",
-        ),
-        *(
-            (wrapper, {"gradient_accumulation_steps": 2}, "gradient_accumulation_steps=2")
-            for wrapper in (optimizers.RegretTracker, optimizers.RMSNormalized)
-        ),
-        (
-            optimizers.RegretTracker,
-            {"use_ema": True, "ema_overwrite_frequency": 5},
-            "ema_overwrite_frequency=5",
-        ),
-    ],
-)
-def test_what_keras_breaks_is_refused(wrap, options, reason, two_replicas):
-    _refused(two_replicas, lambda: wrap(_sgd(**options)), reason)
-
-
-def test_averages_that_are_not_written_back_are_fine(two_replicas):
-    _apply(two_replicas, lambda: optimizers.RegretTracker(_sgd(use_ema=True)), rounds=1)
-
-
-@pytest.fixture
-def policy():
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy("float32")
-
-
-def test_mixed_precision_works_where_no_loss_is_scaled(policy, two_replicas):
-    policy("mixed_float16")
-    _refused(two_replicas, lambda: optimizers.RegretTracker(_sgd()), "mixed_bfloat16")
-    policy("mixed_bfloat16")
-    _apply(two_replicas, lambda: optimizers.RegretTracker(_sgd()), rounds=1)
+def test_two_replicas_give_the_sums_of_one_and_what_keras_breaks_is_refused():
+    finished = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert finished.stdout.strip().endswith("equal")
