@@ -10,12 +10,13 @@ optimum is: what is reported of it is evaluated there through the model, in floa
 import numpy as np
 import tensorflow as tf
 
-from keras_taylor.optimum import affine_features, ball
+from keras_taylor.optimum import affine_features, ball, chunks, output_subspace
 from keras_taylor.optimum.affine_graphs import AffineGraphs
-from keras_taylor.optimum.objective import SmoothObjective
+from keras_taylor.optimum.objective import OutputObjective
 from keras_taylor.optimum.passes import Passes
 from keras_taylor.optimum.streamed import StreamedObjective, agrees
 from keras_taylor.optimum.tolerance import Absolute
+from keras_taylor.taylor.unit_losses import by_example
 
 # How far F and its gradient may be from what passes through the model give, by precision.
 AGREEMENT = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
@@ -49,10 +50,14 @@ class AffineObjective(StreamedObjective):
             budget.interrupt()
         if rough is None:
             return super().minimize(budget, center, radii, tolerance, warm_start)
-        options = center, radii, rough.tolerance(tolerance), self.is_quadratic
+        options = center, radii, rough.tolerance(tolerance)
         # Two passes to evaluate each interval, and one for each to come.
         budget.reserved += 2 * len(radii)
-        found = ball.minimize(Passes(rough, budget), *options, warm_start)
+        if self.is_quadratic:
+            # One subspace answers all radii, and its dimensions are all that it takes.
+            found = ball.minimize(Passes(rough, budget), *options, True, warm_start)
+        else:
+            found = output_subspace.minimize(rough, budget, *options, warm_start)
         budget.reserved -= 2 * len(radii)
         options = center, radii, tolerance, self.is_quadratic
         return ball.minimize(Passes(self, budget), *options, found=found)
@@ -69,7 +74,7 @@ class AffineObjective(StreamedObjective):
         return found if agrees(rough, rounds, AGREEMENT[rough.dtype]) else None
 
 
-class FeatureObjective(SmoothObjective):
+class FeatureObjective(OutputObjective):
     """F of an affine layer on features, in the model's precision.
 
     Args:
@@ -139,6 +144,43 @@ class FeatureObjective(SmoothObjective):
             for chunk, points in zip(self._chunks(), self._found, strict=True)
         )
         return sum(products) / self.horizon
+
+    def outputs(self, point):
+        weights = self._weights(point)
+        return self._joined(self._graphs.points(weights, chunk) for chunk in self._chunks())
+
+    def moved(self, vector):
+        weights = self._weights(vector)
+        return self._joined(self._graphs.moved(weights, chunk) for chunk in self._chunks())
+
+    def pulled(self, slopes):
+        dtype = self._features.chunks[0]["constant"].dtype
+        return sum(
+            self._vector(self._graphs.pulled(chunk | {"slopes": tf.constant(piece, dtype)}))
+            for piece, chunk in self._pieces(slopes)
+        )
+
+    def value_and_slopes(self, outputs):
+        pieces = self._pieces(outputs)
+        found = [self._graphs.slopes(chunk | {"points": tf.constant(p)}) for p, chunk in pieces]
+        values, slopes = zip(*found, strict=True)
+        return sum(map(float, values)) / self.horizon, self._joined(slopes) / self.horizon
+
+    def curvature(self, outputs):
+        pieces = self._pieces(outputs)
+        blocks = [self._graphs.curvature(chunk | {"points": tf.constant(p)}) for p, chunk in pieces]
+        return np.concatenate(blocks) / self.horizon
+
+    def _pieces(self, array):
+        """Yields the part of an array of all examples for each chunk, and the chunk."""
+        start = 0
+        for chunk in self._chunks():
+            end = start + chunks.examples(chunk)
+            yield array[start:end], chunk
+            start = end
+
+    def _joined(self, tensors):
+        return np.concatenate([by_example(one).numpy().astype("float64") for one in tensors])
 
     def _chunks(self):
         return self._features.first(self._rounds.kept(self.horizon))

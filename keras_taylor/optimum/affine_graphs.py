@@ -21,14 +21,23 @@ class AffineGraphs:
         points: Returns T at the weights, shaped like the points.
         value: Returns the sum of the Taylor losses of the chunk at the weights, and its gradient.
         product: Returns `J' H J p` for the weights p and H at the chunk's `points`.
+        moved: Returns `J p` for the weights p, `(examples, outputs)`.
+        pulled: Returns the transpose of J times the chunk's `slopes`, like the weights. No weights.
+        slopes: Returns the sum of the losses and its gradient at the chunk's `points`, in float64.
+            No weights.
+        curvature: Returns the Hessian there, `(examples, outputs, outputs)`. No weights.
     """
 
     def __init__(self, rounds, layer, batch_size):
         self._layer = layer
-        self._loss = ChunkLoss(rounds, batch_size, wide=False)
+        self._loss, self._wide_loss = (ChunkLoss(rounds, batch_size, w) for w in (False, True))
         self.points = traced(self._points_of_chunk)
         self.value = traced(self._value_of_chunk)
         self.product = traced(self._product_of_chunk)
+        self.moved = traced(self._moved)
+        self.pulled = traced(lambda chunk: self._pulled(chunk["slopes"], chunk))
+        self.slopes = traced(self._slopes_of_chunk)
+        self.curvature = traced(self._curvature_of_chunk)
 
     def _points_of_chunk(self, weights, chunk):
         return chunk["constant"] + _like_points(self._moved(weights, chunk), chunk)
@@ -38,15 +47,33 @@ class AffineGraphs:
         with tf.GradientTape() as tape:
             tape.watch(points)
             value = self._loss(points, chunk)
-        return value, self._pulled(tape.gradient(value, points), weights, chunk)
+        return value, self._pulled(tape.gradient(value, points), chunk)
 
     def _product_of_chunk(self, weights, chunk):
         moved = _like_points(self._moved(weights, chunk), chunk)
-        return self._pulled(self._curved(moved, chunk), weights, chunk)
+        return self._pulled(self._curved(self._loss, moved, chunk), chunk)
 
-    def _pulled(self, upstream, weights, chunk):
+    def _slopes_of_chunk(self, chunk):
+        points = chunk["points"]
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            value = self._wide_loss(_like_points(points, chunk), chunk)
+        return value, tape.gradient(value, points)
+
+    def _curvature_of_chunk(self, chunk):
+        points, outputs = chunk["points"], chunk["points"].shape[1]
+        chunk = chunk | {"points": _like_points(points, chunk)}
+
+        def row(output):
+            move = tf.ones_like(points) * tf.one_hot(output, outputs, dtype=points.dtype)
+            return by_example(self._curved(self._wide_loss, _like_points(move, chunk), chunk))
+
+        return tf.stack([row(output) for output in range(outputs)], 1)
+
+    def _pulled(self, upstream, chunk):
         """Returns J' times tensors like the points, tensors like the weights."""
-        zeros = [tf.zeros_like(weight) for weight in weights]
+        dtype = chunk["constant"].dtype
+        zeros = [tf.zeros(weight.shape, dtype) for weight in self._layer.trainable_variables]
         with tf.GradientTape() as tape:
             tape.watch(zeros)
             moved = self._moved(zeros, chunk)
@@ -62,14 +89,14 @@ class AffineGraphs:
         moved = affine.tangent(self._layer, chunk["inputs"], **tangents)
         return tf.linalg.matvec(chunk["jacobian"], by_example(moved))
 
-    def _curved(self, moved, chunk):
+    def _curved(self, loss, moved, chunk):
         """Returns H at the points of a chunk times a move of them."""
         points = chunk["points"]
         with tf.GradientTape() as outer:
             outer.watch(points)
             with tf.GradientTape() as tape:
                 tape.watch(points)
-                value = self._loss(points, chunk)
+                value = loss(points, chunk)
             along = tf.reduce_sum(tape.gradient(value, points) * moved)
         return outer.gradient(along, points, unconnected_gradients="zero")
 

@@ -74,3 +74,32 @@ class SmoothObjective(Objective):
     def prepare(self):
         """Makes the preconditioner, by one pass, for solves that take many of them."""
         raise NotImplementedError(f"{type(self).__name__} has no preconditioner")
+
+
+class OutputObjective(SmoothObjective):
+    """An objective that is known as a function of few outputs, `F(V) = f(T(V))`; abstract.
+
+    The outputs T of all examples, `(examples, outputs)`, are affine in the weights:
+    `T(V) = T(0) + J V`. A product with J and one with its transpose are one pass together; what is
+    a function of the outputs takes none. All arrays are float64.
+    """
+
+    @abc.abstractmethod
+    def outputs(self, point):
+        """Returns T at a point."""
+
+    @abc.abstractmethod
+    def moved(self, vector):
+        """Returns J times a vector, like T."""
+
+    @abc.abstractmethod
+    def pulled(self, slopes):
+        """Returns the transpose of J times an array like T, a vector."""
+
+    @abc.abstractmethod
+    def value_and_slopes(self, outputs):
+        """Returns f, which is F, and its gradient in T, like T."""
+
+    @abc.abstractmethod
+    def curvature(self, outputs):
+        """Returns the Hessian of f by example, `(examples, outputs, outputs)`."""

@@ -18,12 +18,10 @@ import dataclasses
 import numpy as np
 from scipy import linalg, optimize
 
+from keras_taylor.optimum.basis import Rows, apart
 from keras_taylor.optimum.dual import highest_bound
 from keras_taylor.optimum.passes import OutOfPassesError
 from keras_taylor.optimum.tolerance import allowed_gap
-
-# The length, relative to a direction, below which what the subspace lacks of it is rounding.
-NEGLIGIBLE = 1e-10
 
 
 @dataclasses.dataclass
@@ -66,9 +64,9 @@ class QuadraticModel:
 
     def __init__(self, passes, center, at, value, gradient):
         self._passes, self._center, self._at = passes, center, at
-        self._basis, self._curvature = _Rows(center.size), np.zeros((0, 0))
+        self._basis, self._curvature = Rows(center.size), np.zeros((0, 0))
         # The images of the basis under the curvature, which are `factor' across`.
-        self._across, self._factor = _Rows(center.size), np.zeros((0, 0))
+        self._across, self._factor = Rows(center.size), np.zeros((0, 0))
         offset = at - center
         self.is_complete = False
         product = np.zeros_like(offset)
@@ -140,11 +138,11 @@ class QuadraticModel:
         return precondition(solution.residual, max(solution.shift, least))
 
     def _add(self, direction):
-        _, vector, left = _apart(direction, self._basis.rows)
+        _, vector, left = apart(direction, self._basis.rows)
         self.is_complete = not left or len(self._basis.rows) == len(direction)
         if not self.is_complete:
             image = self._passes.curvature_product(self._at, vector)
-            inside, across, left = _apart(image, self._across.rows)
+            inside, across, left = apart(image, self._across.rows)
             self._basis.append(vector)
             self._across.append(across)
             self._factor = np.block(
@@ -160,43 +158,6 @@ class QuadraticModel:
 def lower_bound(value, gradient, offset, radius):
     """Returns `F(V) - <g, V - c> - R ||g||`, a lower bound of F over the ball about c."""
     return float(value - gradient @ offset - radius * np.linalg.norm(gradient))
-
-
-def _apart(vector, rows):
-    """Splits a vector into its products with orthonormal rows, and a direction apart from them.
-
-    Returns:
-        The products, the direction as a unit vector, and how much of it the vector has: zero, with
-        a direction of zeros, where that is rounding.
-    """
-    length, inside = np.linalg.norm(vector), np.zeros(len(rows))
-    for _ in range(2):
-        products = rows @ vector
-        inside, vector = inside + products, vector - rows.T @ products
-    left = np.linalg.norm(vector)
-    if left <= NEGLIGIBLE * length:
-        return inside, np.zeros_like(vector), 0.0
-    return inside, vector / left, left
-
-
-class _Rows:
-    """A growing list of vectors as the rows of a matrix, whose memory doubles when it is full."""
-
-    def __init__(self, length):
-        self._kept = np.empty((8, length))
-        self._length = 0
-
-    @property
-    def rows(self):
-        """The rows, a matrix `(rows, length)`."""
-        return self._kept[: self._length]
-
-    def append(self, row):
-        """Adds a row."""
-        if self._length == len(self._kept):
-            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
-        self._kept[self._length] = row
-        self._length += 1
 
 
 def trust_region(curvature, linear, radius):

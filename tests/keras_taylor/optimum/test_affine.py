@@ -68,8 +68,20 @@ def _check_equal(objective, slow, v, p):
     value, gradient = slow.value_and_gradient(v)
     np.testing.assert_allclose(fast.value_and_gradient(v)[0], value, rtol=1e-10)
     np.testing.assert_allclose(fast.value_and_gradient(v)[1], gradient, atol=1e-10)
-    products = fast.curvature_product(v, p), slow.curvature_product(v, p)
-    np.testing.assert_allclose(*products, atol=1e-10)
+    product = slow.curvature_product(v, p)
+    np.testing.assert_allclose(fast.curvature_product(v, p), product, atol=1e-10)
+    _check_outputs(fast, v, p, value, gradient, product)
+
+
+def _check_outputs(fast, v, p, value, gradient, product):
+    """F as a function of the outputs, which are affine in the weights, is the same."""
+    outputs, moved = fast.outputs(v), fast.moved(p)
+    np.testing.assert_allclose(fast.outputs(v + p) - outputs, moved, atol=1e-10)
+    found, slopes = fast.value_and_slopes(outputs)
+    np.testing.assert_allclose(found, value, rtol=1e-10)
+    np.testing.assert_allclose(fast.pulled(slopes), gradient, atol=1e-10)
+    curved = np.einsum("eij,ej->ei", fast.curvature(outputs), moved)
+    np.testing.assert_allclose(fast.pulled(curved), product, atol=1e-10)
 
 
 @pytest.mark.usefixtures("float64")
