@@ -61,7 +61,9 @@ def method_of(model, x, training, in_variables=False):
     # A layer that is frozen or thawed later changes what is differentiated, and inputs of another
     # dtype are cast on their way to the first layer.
     trainable = tuple(v.path for v in model.trainable_variables)
-    kinds = tuple((t.dtype, len(t.shape)) for t in keras.tree.flatten(x) if t is not None)
+    flat = [t for t in keras.tree.flatten(x) if t is not None]
+    # Arrays and tensors of one dtype are alike.
+    kinds = tuple((tf.as_dtype(t.dtype), len(t.shape)) for t in flat)
     key = (training, in_variables, trainable, kinds)
     if key not in known:
         # A new thread is outside of all graphs, tapes and scopes of the caller.
@@ -88,14 +90,15 @@ def _method(model, x, training, in_variables, kinds):
     built = architecture(model)
     key = (built, training, in_variables, kinds)
     if built is None or key not in _methods_of_architectures:
-        method, was_checked = _checked_method(model, x, training, in_variables)
+        is_known = built is not None
+        method, was_checked = _checked_method(model, x, training, in_variables, is_known)
         if built is None or not was_checked:
             return method
         _methods_of_architectures[key] = method
     return _methods_of_architectures[key]
 
 
-def _checked_method(model, x, training, in_variables):
+def _checked_method(model, x, training, in_variables, is_known):
     """Returns the method, and whether it was seen to be right on numbers."""
     probe = _finite_probe(model, x, training)
     if probe is not None:
@@ -103,8 +106,13 @@ def _checked_method(model, x, training, in_variables):
         untrue = layer_checks.untrue_layers(model, probe, training)
         if untrue:
             raise ValueError(_untrue_message(model, untrue))
-    for method in _possible_methods(model, x, training, in_variables):
-        if _is_right(method, model, x, probe, training, in_variables):
+    asks = is_known or in_variables
+    has_loops = _is_recurrent(model) or (asks and _has_control_flow(model, x, training))
+    # What Keras' own layers compute without control flow is the same in a graph, and a graph of a
+    # large model takes longer to make than all else here.
+    is_eager = is_known and not has_loops and probe is not None
+    for method in _possible_methods(model, in_variables and has_loops):
+        if _is_right(method, model, x, probe, training, in_variables, is_eager):
             return method, probe is not None
     raise ValueError(_incomplete_message(model, probe, training))
 
@@ -126,20 +134,19 @@ def _finite_probe(model, x, training):
     return None
 
 
-def _possible_methods(model, x, training, in_variables):
+def _possible_methods(model, has_loops):
     """Returns the methods that a model may be expanded by, the fastest first."""
-    if _is_recurrent(model) or (in_variables and _has_control_flow(model, x, training)):
+    if _is_recurrent(model) or has_loops:
         return ["reverse"]
     is_mixed = any(layer.compute_dtype != layer.variable_dtype for layer in leaf_layers(model))
     return ["whole", "reverse"] if is_mixed else ["layerwise", "whole", "reverse"]
 
 
-def _is_right(method, model, x, probe, training, in_variables):
+def _is_right(method, model, x, probe, training, in_variables, is_eager):
     """Tells whether a method can be traced, and its product agrees with the gradient."""
     weights = backend.snapshot(model.trainable_variables)
     tangents = random_like(weights, seed=1)
 
-    @tf.function(autograph=False)
     def both(x, upstream):
         read = [v.value for v in model.trainable_variables] if in_variables else weights
         # In a graph that does not know x, as in training: nothing would be missing of loops that
@@ -155,14 +162,17 @@ def _is_right(method, model, x, probe, training, in_variables):
         upstream = upstream or [tf.ones_like(output) for output in outputs]
         return found, expansion.pullback(forward, read)[1](upstream)
 
+    graph = tf.function(both, autograph=False)
     try:
         if probe is None:
-            both.get_concrete_function(signature(model, x), None)
+            graph.get_concrete_function(signature(model, x), None)
             return not _interpolating_layers(model)
+        probe = keras.tree.map_structure(tf.convert_to_tensor, probe)
         outputs = _with_logits(stateless_forward(model, weights, probe, training)())
         upstream = random_like(outputs, seed=2)
         # Traced once for each model: calling it would warn of retracing after five of them.
-        found, gradients = both.get_concrete_function(probe, upstream)(probe, upstream)
+        run = both if is_eager else graph.get_concrete_function(probe, upstream)
+        found, gradients = run(probe, upstream)
     except (UnknownTensorError, *NO_DERIVATIVE):
         return False
     return is_adjoint(upstream, found, gradients, tangents, _tolerance(model))

@@ -71,7 +71,8 @@ class AffineObjective(StreamedObjective):
         found = features, AffineGraphs(rounds, rounds.affine_layer(key), features.batch_size)
         whole = self.over_first(len(rounds))
         rough = FeatureObjective(whole, rounds, *found)
-        return found if agrees(rough, rounds, AGREEMENT[rough.dtype]) else None
+        first, tolerance = self.part.vector(rounds.first), AGREEMENT[rough.dtype]
+        return found if agrees(rough, whole, first, tolerance) else None
 
 
 class FeatureObjective(OutputObjective):

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_taylor.optimum import ball, dense_features
 from keras_taylor.optimum.objective import SmoothObjective
 from keras_taylor.optimum.passes import Passes
-from keras_taylor.optimum.streamed import agrees
+from keras_taylor.optimum.streamed import StreamedObjective, agrees
 from keras_taylor.weights.parts import Part
 
 # How far F and its gradient may be from what passes through the model give, by precision.
@@ -52,7 +52,8 @@ def _checked_features(rounds, key):
         return None
     part = Part(rounds.scopes, f"layer:{key}")
     tolerance = AGREEMENT.get(rounds.wide_model.trainable_variables[0].dtype, 0.0)
-    return features if agrees(DenseObjective(rounds, part, features), rounds, tolerance) else None
+    objectives = DenseObjective(rounds, part, features), StreamedObjective(rounds, part)
+    return features if agrees(*objectives, part.vector(rounds.first), tolerance) else None
 
 
 class DenseObjective(SmoothObjective):

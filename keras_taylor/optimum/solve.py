@@ -87,8 +87,8 @@ def taylor_optimum(
     (True, True)
 
     Source: Balduzzi, McWilliams, Butler-Yeoman, Neural Taylor Approximations, ICML 2017; the
-    formulas are a reconstruction. The solver names its sources in `keras_taylor.optimum.ball` and
-    `keras_taylor.optimum.subspace`.
+    formulas are a reconstruction. The solver names its sources in `keras_taylor.optimum.ball`,
+    `keras_taylor.optimum.subspace` and `keras_taylor.optimum.output_subspace`.
     """
     tolerance = checked_tolerance(tolerance, absolute_tolerance)
     radii, several = listed_radii(radius)

@@ -159,20 +159,19 @@ class StreamedObjective(SmoothObjective):
         return over_rounds(dataset, most, [tf.zeros(most, "float64")], put)[0]
 
 
-def agrees(objective, rounds, tolerance):
-    """Tells whether F and its gradient are those of passes through the model, at the first weights.
+def agrees(objective, through_model, point, tolerance):
+    """Tells whether F and its gradient at a point are those of passes through the model.
 
     Args:
         objective: An `Objective` that is not computed by such passes.
-        rounds: The `keras_taylor.optimum.rounds.Rounds`.
+        through_model: The `StreamedObjective` of the same part.
+        point: The point.
         tolerance: How far value and gradient may be away, relative to their size.
     """
-    part = objective.part
-    first = part.vector(rounds.first)
-    through_model = StreamedObjective(rounds, part).value_and_gradient(first)
+    found = (one.value_and_gradient(point) for one in (objective, through_model))
     return all(
         np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-6)
-        for one, other in zip(objective.value_and_gradient(first), through_model, strict=True)
+        for one, other in zip(*found, strict=True)
     )
 
 

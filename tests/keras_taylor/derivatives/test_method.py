@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_taylor.derivatives import method
+from keras_taylor.derivatives import expansion, method
 
 
 def _method(build, shape=(6,), dtype=None):
@@ -122,6 +122,44 @@ def test_an_architecture_is_asked_about_once(monkeypatch):
     for _ in range(2):
         with pytest.raises(ValueError, match="writes its trainable weights"):
             _method(lambda x: layers.Dense(2)(layers.SpectralNormalization(layers.Dense(3))(x)))
+
+
+@pytest.mark.parametrize(
+    ("build", "ways"),
+    [
+        (layers.Dense(2), {"eager"}),
+        (lambda x: layers.Dense(2)(layers.GRU(3)(layers.Reshape((2, 3))(x))), {"graph"}),
+        (lambda x: layers.Dense(2)(layers.Lambda(lambda x: 2 * x)(x)), {"graph"}),
+    ],
+    ids=["layers of Keras", "loops", "a function"],
+)
+def test_a_graph_is_made_where_it_may_compute_otherwise(build, ways, monkeypatch):
+    found, expand = set(), expansion.expand
+
+    def expanded(*arguments):
+        found.add("eager" if tf.executing_eagerly() else "graph")
+        return expand(*arguments)
+
+    monkeypatch.setattr(expansion, "expand", expanded)
+    monkeypatch.setattr(method, "_methods_of_architectures", {})
+    _method(build)
+    assert found == ways
+
+
+def test_arrays_and_tensors_are_asked_about_once(monkeypatch):
+    asked, checked = [], method._checked_method
+
+    def counted(*arguments):
+        asked.append(arguments)
+        return checked(*arguments)
+
+    monkeypatch.setattr(method, "_checked_method", counted)
+    monkeypatch.setattr(method, "_methods_of_architectures", {})
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    for x in (np.ones((3, 6), "float32"), tf.ones((3, 6)), [tf.ones((3, 6))]):
+        method.method_of(model, x, training=True)
+    assert len(asked) == 1
 
 
 def test_outputs_that_are_not_finite_leave_the_question_open(monkeypatch):
