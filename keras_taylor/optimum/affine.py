@@ -22,6 +22,8 @@ from keras_taylor.taylor.unit_losses import by_example
 AGREEMENT = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
 # The relative gap below which a solve would follow rounding.
 FINEST = {"float64": 0.0, "float32": 1e-5, "bfloat16": 1e-2, "float16": 1e-2}
+# Directions that a long solve looks along.
+DIRECTIONS = 200
 # A solve with fewer passes than these for a radius has none to spare for the proof.
 FEWEST_PASSES = 10
 
@@ -53,9 +55,9 @@ class AffineObjective(StreamedObjective):
         options = center, radii, rough.tolerance(tolerance)
         # Two passes to evaluate each interval, and one for each to come.
         budget.reserved += 2 * len(radii)
-        if self.is_quadratic:
-            # One subspace answers all radii, and its dimensions are all that it takes.
-            found = ball.minimize(Passes(rough, budget), *options, True, warm_start)
+        if self.is_quadratic or not rough.has_room_for_images:
+            passes = Passes(rough, budget)
+            found = ball.minimize(passes, *options, self.is_quadratic, warm_start)
         else:
             found = output_subspace.minimize(rough, budget, *options, warm_start)
         budget.reserved -= 2 * len(radii)
@@ -96,6 +98,7 @@ class FeatureObjective(OutputObjective):
         layer = rounds.affine_layer(self.part.layer)
         self._places = [order[id(one)] for one in layer.trainable_variables]
         self._still = [np.zeros(shape) for shape in self.part.scopes.shapes]
+        self._size = self.part.vector(rounds.first).size
         # The latest point, and T there, which the products of one model share.
         self._at, self._found = None, []
 
@@ -110,6 +113,12 @@ class FeatureObjective(OutputObjective):
     def dtype(self):
         """The precision of the features."""
         return self._features.chunks[0]["constant"].dtype.name
+
+    @property
+    def has_room_for_images(self):
+        """Whether the outputs' moves along all directions of a long solve can be kept."""
+        outputs = sum(tf.size(chunk["constant"]).numpy() for chunk in self._chunks())
+        return 8 * outputs * min(DIRECTIONS, self._size) <= affine_features.KEPT_BYTES
 
     def tolerance(self, tolerance):
         """Returns the tolerance to minimise to, for one that is to be proved."""

@@ -5,9 +5,10 @@ import weakref
 import keras
 import numpy as np
 import pytest
+from cases import solved
 
 import keras_taylor as kt
-from keras_taylor.optimum import affine_features
+from keras_taylor.optimum import affine_features, output_subspace
 from keras_taylor.optimum.affine import AffineObjective
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.sampled_rounds import rounds_of
@@ -141,6 +142,18 @@ def test_optimum_is_that_of_passes_through_the_model(tmp_path, monkeypatch):
     assert slow.converged
     assert fast.lower_bound <= slow.value
     assert slow.lower_bound <= fast.value
+
+
+def test_a_solve_whose_images_would_be_too_large_takes_newton_steps(tmp_path, monkeypatch):
+    model = _model("cross-entropy", LAYERS["strided"])
+    rounds = Rounds(_recorded(tmp_path, model, 3), model)
+    objective = AffineObjective(rounds, Part(rounds.scopes, "layer:second"))
+    assert objective.on_features().has_room_for_images
+    monkeypatch.setattr(affine_features, "KEPT_BYTES", 1000)
+    assert not objective.on_features().has_room_for_images
+    monkeypatch.setattr(output_subspace, "minimize", None)
+    (found,), _ = solved(objective, objective.part.vector(rounds.first), [1.0], 0.01)
+    assert found.reached(0.01)
 
 
 class RootMeanSquare(keras.losses.Loss):
