@@ -106,12 +106,11 @@ def _checked_method(model, x, training, in_variables, is_known):
         untrue = layer_checks.untrue_layers(model, probe, training)
         if untrue:
             raise ValueError(_untrue_message(model, untrue))
-    asks = is_known or in_variables
-    has_loops = _is_recurrent(model) or (asks and _has_control_flow(model, x, training))
-    # What Keras' own layers compute without control flow is the same in a graph, and a graph of a
-    # large model takes longer to make than all else here.
-    is_eager = is_known and not has_loops and probe is not None
-    for method in _possible_methods(model, in_variables and has_loops):
+    is_recurrent, asks = _is_recurrent(model), is_known or in_variables
+    has_loops = is_recurrent or (asks and _has_control_flow(model, x, training))
+    is_eager = is_known and not has_loops and _is_called_alike(model)
+    only_reverse = is_recurrent or (in_variables and has_loops)
+    for method in ["reverse"] if only_reverse else _possible_methods(model):
         if _is_right(method, model, x, probe, training, in_variables, is_eager):
             return method, probe is not None
     raise ValueError(_incomplete_message(model, probe, training))
@@ -134,10 +133,19 @@ def _finite_probe(model, x, training):
     return None
 
 
-def _possible_methods(model, has_loops):
-    """Returns the methods that a model may be expanded by, the fastest first."""
-    if _is_recurrent(model) or has_loops:
-        return ["reverse"]
+def _is_called_alike(model):
+    """Tells whether layers that are Keras' own compute the same in a graph and outside of it.
+
+    Outside takes half of the time: graphs of large models take long to make. Layers with a
+    `__call__` of their own do not, such as those for data, which cast what they are given in a
+    graph alone.
+    """
+    own = keras.layers.Layer.__call__
+    return all(type(layer).__call__ is own for layer in leaf_layers(model))
+
+
+def _possible_methods(model):
+    """Returns the methods that a model without loops may be expanded by, the fastest first."""
     is_mixed = any(layer.compute_dtype != layer.variable_dtype for layer in leaf_layers(model))
     return ["whole", "reverse"] if is_mixed else ["layerwise", "whole", "reverse"]
 
@@ -167,7 +175,7 @@ def _is_right(method, model, x, probe, training, in_variables, is_eager):
         if probe is None:
             graph.get_concrete_function(signature(model, x), None)
             return not _interpolating_layers(model)
-        probe = keras.tree.map_structure(tf.convert_to_tensor, probe)
+        probe = keras.tree.map_structure(_tensor, probe)
         outputs = _with_logits(stateless_forward(model, weights, probe, training)())
         upstream = random_like(outputs, seed=2)
         # Traced once for each model: calling it would warn of retracing after five of them.
@@ -176,6 +184,10 @@ def _is_right(method, model, x, probe, training, in_variables, is_eager):
     except (UnknownTensorError, *NO_DERIVATIVE):
         return False
     return is_adjoint(upstream, found, gradients, tangents, _tolerance(model))
+
+
+def _tensor(array):
+    return tf.constant(array) if isinstance(array, np.ndarray) else array
 
 
 def _with_logits(outputs):

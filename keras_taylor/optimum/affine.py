@@ -99,6 +99,7 @@ class FeatureObjective(OutputObjective):
         self._places = [order[id(one)] for one in layer.trainable_variables]
         self._still = [np.zeros(shape) for shape in self.part.scopes.shapes]
         self._size = self.part.vector(rounds.first).size
+        self._kept = None
         # The latest point, and T there, which the products of one model share.
         self._at, self._found = None, []
 
@@ -116,9 +117,15 @@ class FeatureObjective(OutputObjective):
 
     @property
     def has_room_for_images(self):
-        """Whether the outputs' moves along all directions of a long solve can be kept."""
-        outputs = sum(tf.size(chunk["constant"]).numpy() for chunk in self._chunks())
-        return 8 * outputs * min(DIRECTIONS, self._size) <= affine_features.KEPT_BYTES
+        """Whether the outputs' moves along all directions of a long solve can be kept.
+
+        Twice, once times their curvature, which is a matrix for each example.
+        """
+        shapes = [by_example(chunk["constant"]).shape for chunk in self._chunks()]
+        (outputs,) = {shape[1] for shape in shapes}
+        numbers = sum(examples for examples, _ in shapes) * outputs
+        needed = 8 * numbers * (2 * min(DIRECTIONS, self._size) + outputs)
+        return needed <= affine_features.KEPT_BYTES
 
     def tolerance(self, tolerance):
         """Returns the tolerance to minimise to, for one that is to be proved."""
@@ -165,10 +172,13 @@ class FeatureObjective(OutputObjective):
 
     def pulled(self, slopes):
         dtype = self._features.chunks[0]["constant"].dtype
-        return sum(
+        # Those of the mean over rounds may be too small for half precision.
+        pieces = self._pieces(self.horizon * slopes)
+        pulled = (
             self._vector(self._graphs.pulled(chunk | {"slopes": tf.constant(piece, dtype)}))
-            for piece, chunk in self._pieces(slopes)
+            for piece, chunk in pieces
         )
+        return sum(pulled) / self.horizon
 
     def value_and_slopes(self, outputs):
         pieces = self._pieces(outputs)
@@ -193,7 +203,10 @@ class FeatureObjective(OutputObjective):
         return np.concatenate([by_example(one).numpy().astype("float64") for one in tensors])
 
     def _chunks(self):
-        return self._features.first(self._rounds.kept(self.horizon))
+        if self._kept is None:
+            # Where rounds end within a chunk, its part is a copy: made once.
+            self._kept = list(self._features.first(self._rounds.kept(self.horizon)))
+        return self._kept
 
     def _vector(self, tensors):
         arrays = list(self._still)

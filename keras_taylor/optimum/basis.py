@@ -38,6 +38,7 @@ class Rows:
     def append(self, row):
         """Adds a row."""
         if self._length == len(self._kept):
-            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
+            kept, self._kept = self._kept, np.empty((2 * len(self._kept), len(row)))
+            self._kept[: self._length] = kept
         self._kept[self._length] = row
         self._length += 1

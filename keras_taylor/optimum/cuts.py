@@ -15,8 +15,6 @@ tangents; their maximum over a ball is worked out here.
 import numpy as np
 from scipy import optimize
 
-from keras_taylor.optimum.basis import Rows
-
 # Former gradients are those of points that are further from the minimum.
 MOST_SHARED = 40
 # How exactly the highest bound is found, relative to its distance from that of one point.
@@ -24,37 +22,39 @@ PRECISION = 1e-6
 
 
 class Cuts:
-    """Tangents of F at points within a growing subspace `c + B'z`.
+    """Tangents of F at points within a growing subspace `c + B'z`."""
 
-    Args:
-        length: The number of weights.
-    """
+    def __init__(self):
+        # Of each tangent z, h and the gradient's length; the latest gradients and their products.
+        # They change at once, so that an interrupt leaves all of a tangent or nothing.
+        self._kept = [], [], np.zeros((0, 0))
 
-    def __init__(self, length):
-        self._gradients, self._products = Rows(length), np.zeros((0, 0))
-        self._points, self._heights = [], []
+    def __len__(self):
+        return len(self._kept[0])
 
     def add(self, z, height, gradient):
         """Adds the tangent at a point, given by z and h, with its gradient."""
-        self._gradients.append(gradient)
-        border = self._gradients.rows @ gradient
-        corner = [[self._products, border[:-1, None]], [border[None, :-1], border[-1:, None]]]
-        self._products = np.block(corner)
-        self._points.append(z)
-        self._heights.append(height)
+        tangents, gradients, products = self._kept
+        former = slice(1 - MOST_SHARED, None)
+        gradients, products = [*gradients[former], gradient], products[former, former]
+        border = np.array([other @ gradient for other in gradients])
+        corner = [[products, border[:-1, None]], [border[None, :-1], border[None, -1:]]]
+        tangents = [*tangents, (z, height, np.sqrt(border[-1]))]
+        self._kept = tangents, gradients, np.block(corner)
 
     def highest(self, radius):
         """Returns the highest bound of one tangent, its z, and the size of its largest term."""
-        across = radius * np.sqrt(np.diag(self._products))
-        bounds = np.array(self._heights) - across
+        points, heights, lengths = zip(*self._kept[0], strict=True)
+        across = radius * np.array(lengths)
+        bounds = np.array(heights) - across
         best = int(np.argmax(bounds))
-        return bounds[best], self._points[best], abs(self._heights[best]) + across[best]
+        return bounds[best], points[best], abs(heights[best]) + across[best]
 
     def highest_shared(self, radius):
         """Returns the highest bound that the latest tangents prove, and the average of their z."""
-        latest = slice(-MOST_SHARED, None)
-        heights, points = np.array(self._heights[latest]), self._points[latest]
-        shares, bound = best_shares(heights, self._products[latest, latest], radius)
+        tangents, gradients, products = self._kept
+        points, heights, _ = zip(*tangents[-len(gradients) :], strict=True)
+        shares, bound = best_shares(np.array(heights), products, radius)
         size = max(map(len, points))
         padded = [np.pad(z, (0, size - len(z))) for z in points]
         return bound, shares @ np.array(padded)
@@ -76,7 +76,9 @@ def best_shares(heights, products, radius):
     best = int(np.argmax(alone))
     single = np.eye(len(heights))[best]
     # The bound relative to what there is to win on that of one tangent.
-    room = max(np.max(heights) - alone[best], np.finfo(float).tiny)
+    room = np.max(heights) - alone[best]
+    if not room > 0:
+        return single, alone[best]
 
     def excess(shares):
         turned = products @ shares

@@ -46,11 +46,11 @@ def minimize(objective, budget, center, radii, tolerance, warm_start):
         A `keras_taylor.optimum.ball.Interval` for each radius, valid whether the tolerance is
         reached or the passes are used up.
     """
-    search, solved = _Search(objective, budget, center), {}
+    search, solved = _Search(objective, budget, center, warm_start), {}
     for place, number in enumerate(np.argsort(radii), start=1):
         # One pass for each of the radii to come.
         budget.reserved += len(radii) - place
-        solved[number] = search.solve(radii[number], tolerance, warm_start)
+        solved[number] = search.solve(radii[number], tolerance)
         budget.reserved -= len(radii) - place
     return [solved[number] for number in range(len(radii))]
 
@@ -62,24 +62,26 @@ class _Search:
         objective: The `OutputObjective`.
         budget: The `Budget`.
         center: c.
+        warm_start: The point to start from.
     """
 
-    def __init__(self, objective, budget, center):
-        self._objective, self._budget, self._center = objective, budget, center
+    def __init__(self, objective, budget, center, warm_start):
+        self._objective, self._budget = objective, budget
+        self._center, self._warm_start = center, warm_start
         self._basis, self._images = Rows(center.size), None
-        self._cuts, self._z = Cuts(center.size), np.zeros(0)
+        self._cuts, self._z = Cuts(), np.zeros(0)
         self._shape, self._at_center = None, None
         self._value, self._slopes, self._shift = np.inf, None, 0.0
         self._residual = None
 
-    def solve(self, radius, tolerance, warm_start):
+    def solve(self, radius, tolerance):
         """Returns the `Interval` of one radius."""
         budget = self._budget
         try:
             if self._images is None:
                 budget.take(self._begin)
             if np.isfinite(self._value):
-                self._descend(radius, tolerance, warm_start)
+                self._descend(radius, tolerance)
         except OutOfPassesError:
             pass
         except KeyboardInterrupt:
@@ -92,58 +94,62 @@ class _Search:
         self._images = Rows(outputs.size)
         self._look(0.0, 0.0)
 
-    def _descend(self, radius, tolerance, warm_start):
+    def _descend(self, radius, tolerance):
         """Adds dimensions until the gap is small enough, or does not shrink any more."""
         budget, gaps, caution = self._budget, [], 1.0
-        direction = None
         if len(self._z):
             budget.take(self._look, radius, tolerance)
-        elif np.any(warm_start != self._center):
-            direction = warm_start - self._center
         while True:
             budget.best = best = self._interval(radius)
             if best.reached(tolerance) or not budget.has_left(1):
                 return
             shared, average = self._cuts.highest_shared(radius)
             budget.promised_gap = gap = self._value - max(shared, best.lower_bound)
-            allowed = allowed_gap(tolerance, self._value)
             gaps.append(gap)
-            if gap <= caution * allowed:
+            if len(gaps) > PATIENCE and gap > SLOW * gaps[-1 - PATIENCE]:
+                return
+            if gap <= caution * allowed_gap(tolerance, self._value):
                 caution *= CAUTION
                 budget.take(self._cut_at, average)
-                continue
-            is_held_up = len(gaps) > PATIENCE and gap > SLOW * gaps[-1 - PATIENCE]
-            direction = self._direction(radius) if direction is None else direction
-            if is_held_up or not budget.take(self._grow, direction, radius, tolerance):
+            elif (vector := self._next_vector(radius)) is None:
                 return
-            direction = None
+            else:
+                budget.take(self._grow, vector, radius, tolerance)
 
-    def _direction(self, radius):
-        """Returns where to look next: the residual, preconditioned where that is possible."""
+    def _next_vector(self, radius):
+        """Returns a unit vector apart from the basis to look along; `None` where there is none."""
+        if len(self._z) < self._center.size:
+            for direction in self._directions(radius):
+                _, vector, left = apart(direction, self._basis.rows)
+                if left and np.isfinite(left):
+                    return vector
+        return None
+
+    def _directions(self, radius):
+        """Yields where to look next, the best first."""
+        if not len(self._z) and np.any(self._warm_start != self._center):
+            yield self._warm_start - self._center
         precondition = Passes(self._objective, self._budget).preconditioner(spare=1)
-        if precondition is None:
-            return self._residual
-        # Where the ball does not bind, this is about the multiplier of one that would.
-        least = np.linalg.norm(self._residual) / radius
-        return precondition(self._residual, max(self._shift, least))
+        if precondition is not None:
+            # Where the ball does not bind, this is about the multiplier of one that would.
+            least = np.linalg.norm(self._residual) / radius
+            yield precondition(self._residual, max(self._shift, least))
+        yield self._residual
 
-    def _grow(self, direction, radius, tolerance):
-        """Adds a direction to the subspace, unless that is rounding; tells whether it did."""
-        _, vector, left = apart(direction, self._basis.rows)
-        if not left or len(self._z) == len(direction):
-            return False
+    def _grow(self, vector, radius, tolerance):
+        """Adds a unit vector to the basis."""
         image = self._objective.moved(vector)
         self._basis.append(vector)
         self._images.append(image.ravel())
         self._z = np.append(self._z, 0.0)
         self._look(radius, tolerance)
-        return True
 
     def _look(self, radius, tolerance):
         """Goes to the minimum within the subspace, and to the gradient there."""
         self._settle(radius, tolerance)
         gradient = self._add_cut(self._z, self._value, self._slopes)
-        self._residual = gradient + self._shift * (self._basis.rows.T @ self._z)
+        offset = self._basis.rows[: len(self._z)].T @ self._z
+        self._residual = gradient + self._shift * offset
 
     def _cut_at(self, z):
         self._add_cut(z, *self._at(z))
@@ -170,6 +176,8 @@ class _Search:
             target, self._shift = trust_region(curvature, linear - curvature @ z, radius)
             step = target - z
             promised = -(linear @ step + step @ curvature @ step / 2)
+            if promised <= np.finfo(float).eps * abs(value):
+                break
             length = 1.0
             while length >= SHORTEST_MOVE:
                 found = self._at(z + length * step)
@@ -191,8 +199,11 @@ class _Search:
         return images @ slopes.ravel(), curved.reshape(images.shape) @ images.T
 
     def _interval(self, radius):
-        if not np.isfinite(self._value):
-            return Interval(self._center, self._value, -np.inf)
+        is_known = np.isfinite(self._value) and len(self._cuts)
+        if not is_known or not (len(self._z) or np.all(self._warm_start == self._center)):
+            # What the warm start is worth was not seen.
+            value = np.inf if np.isfinite(self._value) else self._value
+            return Interval(inside(self._warm_start, self._center, radius), value, -np.inf)
         lower, z, scale = self._cuts.highest(radius)
         point = inside(self._point(self._z), self._center, radius)
         return Interval(point, self._value, lower, scale, self._point(z))

@@ -146,6 +146,24 @@ def test_a_graph_is_made_where_it_may_compute_otherwise(build, ways, monkeypatch
     assert found == ways
 
 
+def test_what_layers_for_data_cast_in_graphs_alone_is_seen():
+    def build(x):
+        return layers.Dense(2)(layers.Flatten()(layers.Rescaling(1 / 255)(x)))
+
+    assert _method(build, (4, 4, 1), "uint8") == "whole"
+
+
+def test_inputs_that_may_be_left_out_are_no_missing_derivative():
+    class MayAdd(layers.Layer):
+        def call(self, x, other=None):
+            return x if other is None else x + other
+
+    inputs, other = keras.Input((6,)), keras.Input((6,), optional=True)
+    model = keras.Model([inputs, other], layers.Dense(2)(MayAdd()(inputs, other)))
+    x = [np.ones((3, 6), "float32"), None]
+    assert method.method_of(model, x, training=True) in ("layerwise", "whole")
+
+
 def test_arrays_and_tensors_are_asked_about_once(monkeypatch):
     asked, checked = [], method._checked_method
 

@@ -41,7 +41,7 @@ def quadratic():
     """Tangents of `||A x - y||^2` at points of growing subspaces about 0, and its minimum."""
     generator = np.random.default_rng(0)
     matrix, y = generator.normal(size=(8, 5)), generator.normal(size=8)
-    cuts = Cuts(5)
+    cuts = Cuts()
     for size in range(1, 6):
         z = RADIUS * generator.normal(size=size) / 5
         offset = np.pad(z, (0, 5 - size))

@@ -188,28 +188,37 @@ class Noisy(Softmax):
 
 def test_a_solve_that_rounding_holds_up_ends():
     generator = np.random.default_rng(0)
-    problem = Noisy(generator.normal(size=(300, 3, 200)), generator.integers(0, 3, 300))
-    (found,), budget = solved(problem, np.zeros(200), [5.0], 1e-9)
+    problem = Noisy(generator.normal(size=(60, 3, 120)), generator.integers(0, 3, 60))
+    (found,), budget = solved(problem, np.zeros(120), [1.0], 1e-9)
     assert not found.reached(1e-9)
     assert found.reached(0.2)
-    assert budget.taken < 250
+    assert budget.taken < 119
 
 
 class Interrupted(Softmax):
-    """A problem in whose passes the user presses Ctrl-C."""
+    """A problem in whose passes the user presses Ctrl-C, after some products."""
 
     left = 5
 
     def moved(self, vector):
+        self._count()
+        return super().moved(vector)
+
+    def pulled(self, slopes):
+        self._count()
+        return super().pulled(slopes)
+
+    def _count(self):
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
-        return super().moved(vector)
 
 
-def test_an_interrupted_solve_is_valid_and_can_go_on():
+@pytest.mark.parametrize("left", range(1, 7))
+def test_an_interrupted_solve_is_valid_and_can_go_on(left):
     plain, center, radius = _random(3)
     problem = Interrupted(plain.jacobian, plain.labels)
+    problem.left = left
     found, budget = solved(problem, center, [radius, 2 * radius], 1e-9)
     assert budget.interrupted
     for interval, size in zip(found, (radius, 2 * radius), strict=True):
@@ -217,6 +226,25 @@ def test_an_interrupted_solve_is_valid_and_can_go_on():
         assert interval.lower_bound <= minimum + 1e-9 <= interval.value + 2e-9
     (after,), _ = solved(plain, center, [radius], 1e-9, warm_start=found[0].point)
     assert after.reached(1e-9)
+
+
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_an_interrupt_before_the_start_was_looked_at_does_not_lose_it(left):
+    plain, center, radius = _random(3)
+    (found,), _ = solved(plain, center, [radius], 1e-6)
+    problem = Interrupted(plain.jacobian, plain.labels)
+    problem.left = left
+    (again,), _ = solved(problem, center, [radius], 1e-9, warm_start=found.point)
+    np.testing.assert_allclose(again.point, found.point, atol=1e-3 * radius)
+
+
+def test_steps_of_no_length_are_not_searched():
+    problem, center, _ = _random(4)
+    evaluated, at = [], problem.value_and_slopes
+    problem.value_and_slopes = lambda outputs: evaluated.append(1) or at(outputs)
+    (found,), budget = solved(problem, center, [3.0], 1e-6)
+    assert found.reached(1e-6)
+    assert len(evaluated) < 8 * budget.taken
 
 
 def test_a_value_that_is_not_finite_is_no_claim():
