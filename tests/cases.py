@@ -1,7 +1,6 @@
 """Models, losses, batches and recordings that any test takes, and independent references of them.
 
-The references are float64: explicit Jacobians and NumPy for Taylor losses, closed forms and
-matrices for objectives.
+The references are float64: explicit Jacobians and NumPy.
 """
 
 import copy
@@ -13,10 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-
-from keras_taylor.optimum import ball
-from keras_taylor.optimum.objective import SmoothObjective
-from keras_taylor.optimum.passes import Budget, Passes
 
 EXAMPLES = 4
 
@@ -269,51 +264,3 @@ class Reference:
         losses = self._per_example(y, moved)
         losses = losses if weights is None else losses * weights
         return losses.sum() if reduction == "sum" else losses.mean()
-
-
-class Squares(SmoothObjective):
-    """Mean of squared residuals of a linear map."""
-
-    is_quadratic = True
-
-    def __init__(self, matrix, targets):
-        self.matrix, self.targets = matrix, targets
-
-    def over_first(self, horizon):
-        return type(self)(self.matrix[:horizon], self.targets[:horizon])
-
-    def minimize(self, budget, center, radii, tolerance, warm_start):
-        passes = Passes(self, budget)
-        return ball.minimize(passes, center, radii, tolerance, self.is_quadratic, warm_start)
-
-    def losses(self, point):
-        return (self.matrix @ point - self.targets) ** 2
-
-    def value_and_gradient(self, point):
-        error = self.matrix @ point - self.targets
-        return error @ error / len(error), 2 * self.matrix.T @ error / len(error)
-
-    def curvature_product(self, point, vector):
-        return 2 * self.matrix.T @ (self.matrix @ vector) / len(self.targets)
-
-
-class Logistic(Squares):
-    """Mean of logistic losses of a linear map."""
-
-    is_quadratic = False
-
-    def value_and_gradient(self, point):
-        f, labels = self.matrix @ point, self.targets > 0
-        error = 1 / (1 + np.exp(-f)) - labels
-        return np.mean(np.logaddexp(0, f) - labels * f), self.matrix.T @ error / len(f)
-
-    def curvature_product(self, point, vector):
-        q = 1 / (1 + np.exp(-self.matrix @ point))
-        return self.matrix.T @ (q * (1 - q) * (self.matrix @ vector)) / len(q)
-
-
-def solved(objective, center, radii, tolerance, most=None, warm_start=None):
-    """Returns the intervals of an objective over balls, and the budget that was spent."""
-    budget = Budget(most)
-    point = center if warm_start is None else warm_start
-    return objective.minimize(budget, center, radii, tolerance, point), budget

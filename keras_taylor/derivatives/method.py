@@ -106,9 +106,11 @@ def _checked_method(model, x, training, in_variables, is_known):
         untrue = layer_checks.untrue_layers(model, probe, training)
         if untrue:
             raise ValueError(_untrue_message(model, untrue))
-    is_recurrent, asks = _is_recurrent(model), is_known or in_variables
+    is_recurrent = _is_recurrent(model)
+    may_be_eager = is_known and probe is not None and _is_called_alike(model)
+    asks = in_variables or may_be_eager
     has_loops = is_recurrent or (asks and _has_control_flow(model, x, training))
-    is_eager = is_known and not has_loops and _is_called_alike(model)
+    is_eager = may_be_eager and not has_loops
     only_reverse = is_recurrent or (in_variables and has_loops)
     for method in ["reverse"] if only_reverse else _possible_methods(model):
         if _is_right(method, model, x, probe, training, in_variables, is_eager):

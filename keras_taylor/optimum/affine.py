@@ -171,11 +171,10 @@ class FeatureObjective(OutputObjective):
         return self._joined(self._graphs.moved(weights, chunk) for chunk in self._chunks())
 
     def pulled(self, slopes):
-        dtype = self._features.chunks[0]["constant"].dtype
         # Those of the mean over rounds may be too small for half precision.
         pieces = self._pieces(self.horizon * slopes)
         pulled = (
-            self._vector(self._graphs.pulled(chunk | {"slopes": tf.constant(piece, dtype)}))
+            self._vector(self._graphs.pulled(chunk | {"slopes": tf.constant(piece, self.dtype)}))
             for piece, chunk in pieces
         )
         return sum(pulled) / self.horizon
@@ -216,5 +215,4 @@ class FeatureObjective(OutputObjective):
 
     def _weights(self, vector):
         arrays = self.part.arrays(vector, self._still)
-        dtype = self._features.chunks[0]["constant"].dtype
-        return [tf.constant(arrays[place], dtype) for place in self._places]
+        return [tf.constant(arrays[place], self.dtype) for place in self._places]

@@ -71,7 +71,7 @@ class _Search:
         self._basis, self._images = Rows(center.size), None
         self._cuts, self._z = Cuts(), np.zeros(0)
         self._shape, self._at_center = None, None
-        self._value, self._slopes, self._shift = np.inf, None, 0.0
+        self._value, self._shift = np.inf, 0.0
         self._residual = None
 
     def solve(self, radius, tolerance):
@@ -146,8 +146,8 @@ class _Search:
 
     def _look(self, radius, tolerance):
         """Goes to the minimum within the subspace, and to the gradient there."""
-        self._settle(radius, tolerance)
-        gradient = self._add_cut(self._z, self._value, self._slopes)
+        slopes = self._settle(radius, tolerance)
+        gradient = self._add_cut(self._z, self._value, slopes)
         offset = self._basis.rows[: len(self._z)].T @ self._z
         self._residual = gradient + self._shift * offset
 
@@ -168,7 +168,11 @@ class _Search:
         return (self._at_center + z @ self._images.rows[: len(z)]).reshape(self._shape)
 
     def _settle(self, radius, tolerance):
-        """Minimises F within the subspace and the ball, by Newton steps that take no pass."""
+        """Goes to the minimum in the subspace and the ball by Newton steps, which take no pass.
+
+        Returns:
+            The slopes there.
+        """
         z, self._shift = inside(self._z, np.zeros_like(self._z), radius), 0.0
         value, slopes = self._at(z)
         for _ in range(MOST_STEPS if len(z) else 0):
@@ -176,20 +180,27 @@ class _Search:
             target, self._shift = trust_region(curvature, linear - curvature @ z, radius)
             step = target - z
             promised = -(linear @ step + step @ curvature @ step / 2)
-            if promised <= np.finfo(float).eps * abs(value):
+            # Along a step of no length F cannot fall.
+            is_rounding = promised <= np.finfo(float).eps * abs(value)
+            found = None if is_rounding else self._shortened(z, step, value)
+            if found is None:
                 break
-            length = 1.0
-            while length >= SHORTEST_MOVE:
-                found = self._at(z + length * step)
-                if found[0] < value:
-                    break
-                length /= 2
-            else:
-                break
-            z, (value, slopes) = z + length * step, found
+            z, value, slopes = found
             if promised <= FLAT * allowed_gap(tolerance, value):
                 break
-        self._z, self._value, self._slopes = z, value, slopes
+        self._z, self._value = z, value
+        return slopes
+
+    def _shortened(self, z, step, value):
+        """Returns z, F and slopes after a step, halved until F falls; `None` where it does not."""
+        length = 1.0
+        while length >= SHORTEST_MOVE:
+            after = z + length * step
+            found, slopes = self._at(after)
+            if found < value:
+                return after, found, slopes
+            length /= 2
+        return None
 
     def _quadratic(self, z, slopes):
         """Returns gradient and Hessian of F in z."""

@@ -5,7 +5,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from cases import solved
+from objectives import solved
 
 import keras_taylor as kt
 from keras_taylor.optimum import affine_features, output_subspace

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import Logistic, Squares, solved
-from scipy import optimize
+from objectives import Logistic, Squares, minimum_in_ball, solved
 
 from keras_taylor.optimum import ball
 from keras_taylor.optimum.passes import Budget, Passes
@@ -16,30 +15,13 @@ def _random(kind, seed):
     return kind(matrix, targets), generator.normal(size=size), 10.0 ** generator.uniform(-2, 0.5)
 
 
-def _reference(problem, center, radius):
-    """Returns the minimum over the ball by SciPy's general solver."""
-    found = optimize.minimize(
-        lambda v: problem.value_and_gradient(v)[0],
-        center,
-        jac=lambda v: problem.value_and_gradient(v)[1],
-        method="SLSQP",
-        constraints={
-            "type": "ineq",
-            "fun": lambda v: radius**2 - (v - center) @ (v - center),
-            "jac": lambda v: -2 * (v - center),
-        },
-        options={"maxiter": 2000, "ftol": 1e-14},
-    )
-    return found.fun
-
-
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", [Squares, Logistic])
 def test_interval_contains_the_minimum(kind, seed, tolerance):
     problem, center, radius = _random(kind, seed)
     (found,), _ = solved(problem, center, [radius], tolerance, most=300)
-    minimum = _reference(problem, center, radius)
+    minimum = minimum_in_ball(problem, center, radius)
     assert found.reached(tolerance)
     assert found.lower_bound <= minimum + 1e-9
     assert minimum <= found.value + 1e-9
@@ -80,7 +62,7 @@ def test_what_a_rougher_objective_found_is_proved_by_the_true_one(kind, share):
     true = Passes(problem, budget)
     proved = ball.minimize(true, center, radii, 1e-3, is_quadratic, found=found)
     for one, interval in zip(radii, proved, strict=True):
-        minimum = _reference(problem, center, one)
+        minimum = minimum_in_ball(problem, center, one)
         assert interval.reached(1e-3)
         assert interval.lower_bound - 1e-9 <= minimum <= interval.value + 1e-9
     assert (budget.taken <= 4) == (share < 0.1)
@@ -96,7 +78,7 @@ def test_large_ball_holds_the_least_squares_solution():
 
 def test_few_passes_leave_a_valid_interval():
     problem, center, radius = _random(Logistic, 3)
-    minimum = _reference(problem, center, radius)
+    minimum = minimum_in_ball(problem, center, radius)
     for most in (1, 2, 3, 4, 5):
         (found,), budget = solved(problem, center, [radius], 1e-12, most)
         assert budget.taken <= most
@@ -180,7 +162,7 @@ def test_an_interrupted_solve_is_valid_and_can_go_on():
     problem = Squares(generator.normal(size=(40, 20)), generator.normal(size=40))
     center, radius = np.ones(20), 0.5
     (found,), budget = solved(Interrupted(problem, at=3), center, [radius], 1e-9)
-    minimum = _reference(problem, center, radius)
+    minimum = minimum_in_ball(problem, center, radius)
     assert budget.interrupted
     assert budget.taken == 4
     assert found.lower_bound <= minimum + 1e-9 <= found.value + 2e-9

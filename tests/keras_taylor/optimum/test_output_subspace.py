@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cases import solved
-from scipy import optimize, special
+from objectives import minimum_in_ball, solved
+from scipy import special
 
 from keras_taylor.optimum import output_subspace
 from keras_taylor.optimum.objective import OutputObjective
@@ -64,29 +64,12 @@ def _random(seed, scale=1.0, **options):
     return problem, generator.normal(size=size), 10.0 ** generator.uniform(-2, 0.5)
 
 
-def _reference(problem, center, radius):
-    """Returns the minimum over the ball by SciPy's general solver."""
-    found = optimize.minimize(
-        problem.value_and_gradient,
-        center,
-        jac=True,
-        method="SLSQP",
-        constraints={
-            "type": "ineq",
-            "fun": lambda v: radius**2 - (v - center) @ (v - center),
-            "jac": lambda v: -2 * (v - center),
-        },
-        options={"maxiter": 2000, "ftol": 1e-14},
-    )
-    return found.fun
-
-
 @pytest.mark.parametrize("tolerance", [1e-1, 1e-3, 1e-6])
 @pytest.mark.parametrize(("seed", "scale"), [*((seed, 1.0) for seed in range(6)), (0, 30.0)])
 def test_interval_contains_the_minimum(seed, scale, tolerance):
     problem, center, radius = _random(seed, scale)
     (found,), budget = solved(problem, center, [radius], tolerance)
-    minimum = _reference(problem, center, radius)
+    minimum = minimum_in_ball(problem, center, radius)
     assert found.reached(tolerance)
     assert found.lower_bound <= minimum + 1e-9
     assert minimum <= found.value + 1e-9
@@ -110,7 +93,7 @@ def test_it_takes_no_more_passes_than_there_are_dimensions():
 
 def test_passes_are_limited_and_each_end_is_true():
     problem, center, radius = _random(2)
-    minimum = _reference(problem, center, radius)
+    minimum = minimum_in_ball(problem, center, radius)
     for most in (1, 2, 3, 4, 5):
         (found,), budget = solved(problem, center, [radius], 1e-12, most)
         assert budget.taken <= most
@@ -222,7 +205,7 @@ def test_an_interrupted_solve_is_valid_and_can_go_on(left):
     found, budget = solved(problem, center, [radius, 2 * radius], 1e-9)
     assert budget.interrupted
     for interval, size in zip(found, (radius, 2 * radius), strict=True):
-        minimum = _reference(plain, center, size)
+        minimum = minimum_in_ball(plain, center, size)
         assert interval.lower_bound <= minimum + 1e-9 <= interval.value + 2e-9
     (after,), _ = solved(plain, center, [radius], 1e-9, warm_start=found[0].point)
     assert after.reached(1e-9)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import Squares
+from objectives import Squares
 
 from keras_taylor.optimum import passes as passes_module
 from keras_taylor.optimum.passes import Budget, OutOfPassesError, Passes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import Squares
+from objectives import Squares
 
 from keras_taylor.optimum import subspace
 from keras_taylor.optimum.passes import Budget, Passes
