@@ -2,8 +2,8 @@
 
 import math
 
-import cases
 import numpy as np
+import objectives
 import pytest
 from scipy import stats
 
@@ -79,14 +79,16 @@ def test_interval_covers_the_optimum(size, unknowns):
     # Losses fall while the run goes on.
     losses = 3.0 + 4.0 / np.arange(1, ROUNDS + 1) + 0.3 * generator.normal(size=ROUNDS)
     center = np.zeros(unknowns)
-    truth = cases.solved(cases.Squares(matrix, targets), center, [radius], 1e-9)[0][0].value
+    truth = objectives.solved(objectives.Squares(matrix, targets), center, [radius], 1e-9)[0][
+        0
+    ].value
     missed = overfitted = 0
     for seed in range(DRAWS):
         found = strata(ROUNDS, size, seed)
         places = [n - 1 for s in found for n in s.fit]
         weights = np.sqrt([s.weight(n) / ROUNDS * len(places) for s in found for n in s.fit])
-        objective = cases.Squares(matrix[places] * weights[:, None], targets[places] * weights)
-        solved = cases.solved(objective, center, [radius], 1e-6)[0][0]
+        objective = objectives.Squares(matrix[places] * weights[:, None], targets[places] * weights)
+        solved = objectives.solved(objective, center, [radius], 1e-6)[0][0]
         regrets = losses - (matrix @ solved.point - targets) ** 2
         value, lower = Design(found).bounds(
             losses.mean(),

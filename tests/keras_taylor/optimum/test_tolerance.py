@@ -1,7 +1,7 @@
 """Tests of gaps that are small enough, relative to the value or in units of the loss."""
 
-import cases
 import numpy as np
+import objectives
 import pytest
 
 from keras_taylor.optimum.tolerance import Absolute, allowed_gap, checked_tolerance
@@ -12,17 +12,17 @@ def test_allowed_gaps():
     assert allowed_gap(0.5 * Absolute(0.1), 1e9) == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("kind", [cases.Squares, cases.Logistic])
+@pytest.mark.parametrize("kind", [objectives.Squares, objectives.Logistic])
 def test_a_solve_ends_at_an_absolute_gap_near_zero_loss(kind):
     """Where the value is nearly zero, a relative gap is never reached."""
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(40, 5))
     targets = matrix @ generator.normal(size=5)
     objective, center = kind(matrix, targets), np.zeros(5)
-    (found,), budget = cases.solved(objective, center, [50.0], Absolute(1e-3), most=200)
+    (found,), budget = objectives.solved(objective, center, [50.0], Absolute(1e-3), most=200)
     assert found.gap <= 1e-3
     assert budget.has_left(1)
-    (looser,), fewer = cases.solved(objective, center, [50.0], Absolute(0.1), most=200)
+    (looser,), fewer = objectives.solved(objective, center, [50.0], Absolute(0.1), most=200)
     assert looser.gap <= 0.1
     assert fewer.taken <= budget.taken
 
