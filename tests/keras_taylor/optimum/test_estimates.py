@@ -79,9 +79,8 @@ def test_interval_covers_the_optimum(size, unknowns):
     # Losses fall while the run goes on.
     losses = 3.0 + 4.0 / np.arange(1, ROUNDS + 1) + 0.3 * generator.normal(size=ROUNDS)
     center = np.zeros(unknowns)
-    truth = objectives.solved(objectives.Squares(matrix, targets), center, [radius], 1e-9)[0][
-        0
-    ].value
+    whole = objectives.Squares(matrix, targets)
+    truth = objectives.solved(whole, center, [radius], 1e-9)[0][0].value
     missed = overfitted = 0
     for seed in range(DRAWS):
         found = strata(ROUNDS, size, seed)
