@@ -12,6 +12,10 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Memory that is freed stays with the worker, which would soon ask the system for it again.
+os.environ.setdefault("MALLOC_TOP_PAD_", str(2**26))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31 - 1))
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
 
 import pytest
 
@@ -106,19 +110,35 @@ def _optimizers_are_built_in_fit_where_marked(monkeypatch, request):
             monkeypatch.setattr(keras.Model, name, train)
 
 
-@pytest.fixture(scope="module")
-def graphs_as_traced():
-    """Within a module, graphs run as they were traced.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Runs graphs as they were traced, but where a test is marked `optimized_graphs`.
 
     Optimising a graph takes longer than the few steps that it is made for where models are small.
-    Not for tests of equal bits, which optimising may change.
+    It may change bits, so that tests of equal bits are marked.
     """
     import tensorflow as tf
 
-    for is_off in (True, False):
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_off})
-        if is_off:
-            yield
+    optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
+    is_off = item.get_closest_marker("optimized_graphs") is None
+    # Setting it makes graphs be prepared again.
+    if optimizer.get_experimental_options().get(name, False) != is_off:
+        optimizer.set_experimental_options({name: is_off})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operations_forget_where_they_were_made():
+    """Each operation of a graph keeps its Python stack for error messages, a tenth of all time.
+
+    Under pytest a stack is some fifty calls deeper. There is no public way to leave it out.
+    """
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.util import tf_stack
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf_stack, "extract_stack", lambda *arguments, **options: None)
+        patch.setattr(pywrap_tf_session, "TF_SetOpStackTrace", lambda *arguments: None)
+        yield
 
 
 @pytest.fixture

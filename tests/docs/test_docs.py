@@ -12,8 +12,6 @@ from experiments.reports import rate_report, regret_tables, reproduction_report
 from experiments.runs import results
 from keras_taylor.diagnosis import rules
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "experiments" / "results"

@@ -6,8 +6,6 @@ import pathlib
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
 

@@ -10,8 +10,6 @@ from experiments import exploration
 from experiments.analysis import exploration_summary
 from experiments.runs.settings import ExplorationSettings
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 @pytest.fixture(scope="module")
 def finished(data_dir, look_less_often, tmp_path_factory):

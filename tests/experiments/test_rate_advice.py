@@ -10,8 +10,6 @@ from experiments.analysis import rate_summary
 from experiments.runs import rate_trials
 from experiments.runs.settings import RateAdviceSettings
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 @pytest.fixture(scope="module")
 def finished(data_dir, tmp_path_factory):

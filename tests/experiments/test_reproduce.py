@@ -29,8 +29,6 @@ from experiments.runs import presets, results
 from experiments.runs.settings import ReproductionSettings
 from experiments.tasks.errors import DataNotFoundError, UsageError
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 class WithoutSections:
     """A module of a report whose own page stays empty."""

@@ -11,8 +11,6 @@ from experiments.analysis import shattering_summary
 from experiments.reports import shattering_report
 from experiments.runs.settings import ShatteringSettings
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 @pytest.fixture(scope="module")
 def finished(data_dir, tmp_path_factory):

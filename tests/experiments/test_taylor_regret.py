@@ -17,8 +17,6 @@ from experiments.reports import regret_report
 from experiments.runs import training
 from experiments.tasks.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 ROOT = pathlib.Path(taylor_regret.__file__).parents[1]
 PICTURES = (
     "decomposition.png",

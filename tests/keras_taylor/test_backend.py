@@ -45,6 +45,7 @@ def test_tensors_of_another_graph_are_out_of_reach():
     assert backend.is_reachable(tf.ones(()))
 
 
+@pytest.mark.optimized_graphs
 def test_products_that_nobody_reads_are_made_again():
     @tf.function
     def twice(a, b, c):
@@ -60,6 +61,7 @@ def test_products_that_nobody_reads_are_made_again():
     assert product.dtype == seen.dtype
 
 
+@pytest.mark.optimized_graphs
 def test_other_tensors_are_observed_as_they_are():
     eager = tf.ones(2) * 2.0
     assert backend.observable(eager) is eager
@@ -75,6 +77,7 @@ def test_other_tensors_are_observed_as_they_are():
     traced(tf.ones(2))
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_sealed_tensors_are_copies_in_a_graph(jit_compile):
     @tf.function(jit_compile=jit_compile)

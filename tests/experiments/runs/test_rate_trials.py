@@ -6,8 +6,6 @@ import pytest
 
 from experiments.runs import rate_trials
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 class _Scripted:
     """Answers in the place of a `Trainer`: a factor for each rate."""

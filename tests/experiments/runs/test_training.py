@@ -10,8 +10,6 @@ from experiments.runs.settings import RegretSettings
 from experiments.tasks import optimizers, tasks
 from experiments.tasks.errors import UsageError
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 @pytest.fixture(scope="module")
 def digits(data_dir):

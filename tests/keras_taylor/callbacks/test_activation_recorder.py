@@ -61,6 +61,7 @@ def test_measures_are_logged_and_match_snapshots_taken_apart():
     assert history["dead_units"][-1] == measures.dead_share(frequency)
 
 
+@pytest.mark.optimized_graphs
 def test_recording_does_not_change_training():
     plain, watched = _model(), _model()
     plain.fit(X, Y, epochs=3, batch_size=8, verbose=0, shuffle=False)

@@ -23,6 +23,7 @@ def _fit(model, *callbacks, **options):
     return model.fit(X, Y, callbacks=list(callbacks), **options)
 
 
+@pytest.mark.optimized_graphs
 def test_it_prints_writes_and_does_not_change_training(tmp_path, capsys, read_summaries):
     bare, model = (_model(keras.optimizers.SGD(1e-5), tracked) for tracked in (False, True))
     _fit(bare)

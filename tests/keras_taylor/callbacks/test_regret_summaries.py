@@ -89,6 +89,7 @@ def test_a_restart_has_nothing_to_show_before_its_first_round(tmp_path, read_sum
     assert "regret/average_linear_regret" not in read_summaries(tmp_path)
 
 
+@pytest.mark.optimized_graphs
 def test_watching_does_not_change_training(tmp_path):
     plain, watched = _model(), _model()
     _fit(plain)

@@ -9,8 +9,6 @@ import tensorflow as tf
 
 import keras_taylor as kt
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 ROUNDS = 120
 
 

@@ -9,6 +9,8 @@ import pytest
 from keras_taylor.models.observation import Watched, may_share, observed, observed_apart
 from keras_taylor.models.tracking import training_batch
 
+pytestmark = pytest.mark.optimized_graphs
+
 
 class WatchedModel(Watched, keras.Model):
     """A functional model that can be watched."""

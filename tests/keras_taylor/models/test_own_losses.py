@@ -46,6 +46,7 @@ def _fit(model, epochs=3, **options):
     return model.fit(X, Y, **options).history
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_training_is_that_of_the_model(jit_compile):
     plain, taylor = _model(), kt.TaylorModel.from_model(_model())

@@ -11,6 +11,8 @@ from keras import layers
 
 import keras_taylor as kt
 
+pytestmark = pytest.mark.optimized_graphs
+
 MODES = {
     "graph": {"jit_compile": False},
     "xla": {"jit_compile": True},

@@ -73,6 +73,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize(("network", "mode"), CELLS, ids=str)
 def test_training_is_that_of_the_plain_model_to_the_bit(data, network, mode):
     build = NETWORKS[network]
@@ -87,6 +88,7 @@ def test_training_is_that_of_the_plain_model_to_the_bit(data, network, mode):
         np.testing.assert_array_equal(values, history[name])
 
 
+@pytest.mark.optimized_graphs
 def test_evaluating_and_predicting_are_those_of_the_plain_model(data):
     plain = _compile(_plain())
     model = _compile(kt.TaylorModel.from_model(_plain(), "average"))
@@ -164,6 +166,7 @@ def test_sample_and_class_weights(data):
     np.testing.assert_allclose(total, history["loss"], rtol=1e-5)
 
 
+@pytest.mark.optimized_graphs
 def test_gradient_accumulation_and_mixed_precision(data):
     def optimizer():
         return keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
@@ -206,6 +209,7 @@ def test_tracking_starts_anew_after_a_burn_in(data):
     assert loss["taylor_regret"] == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.optimized_graphs
 def test_weights_are_those_of_the_plain_model():
     plain = _plain()
     model = kt.TaylorModel.from_model(plain)

@@ -80,6 +80,7 @@ def test_the_lower_bound_is_one_of_the_optimum_over_these_rounds():
         assert bound <= np.mean((x[::EVERY] @ comparator - y[::EVERY]) ** 2)
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize(
     ("build", "mode"),
     [

@@ -30,6 +30,7 @@ def _trained(optimizer, averages=False, **options):
     return model, history.history["loss"][0]
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}], ids=str)
 @pytest.mark.usefixtures("mixed_precision")
 def test_the_tracker_sees_the_loss_and_training_is_that_of_keras(mode, recwarn):

@@ -65,6 +65,7 @@ def test_sample_weights_and_a_penalty_equal_numpy(training, float64):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.optimized_graphs
 def test_graph_and_xla_equal_eager(training):
     values = []
     for options in ({"run_eagerly": True}, {}, {"jit_compile": True}, {"steps_per_execution": 3}):

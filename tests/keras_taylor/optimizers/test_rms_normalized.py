@@ -113,6 +113,7 @@ def test_steps_do_not_depend_on_the_size_of_gradients():
         np.testing.assert_allclose(*moves, rtol=1e-5)
 
 
+@pytest.mark.optimized_graphs
 def test_a_tracker_around_it_changes_nothing_and_sees_raw_gradients(plain):
     tracker = RegretTracker(RMSNormalized(SGD(0.01)))
     for one, other in zip(_trained(tracker), plain, strict=True):
@@ -122,6 +123,7 @@ def test_a_tracker_around_it_changes_nothing_and_sees_raw_gradients(plain):
     assert float(tracker.linear_regret()) == pytest.approx(float(raw.linear_regret()), rel=1e-3)
 
 
+@pytest.mark.optimized_graphs
 def test_it_goes_around_a_tracker_too(plain):
     tracker, model = RegretTracker(SGD(0.01)), _model()
     model.compile(RMSNormalized(tracker), loss="mse")

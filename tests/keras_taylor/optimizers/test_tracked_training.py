@@ -6,6 +6,8 @@ import pytest
 
 import keras_taylor as kt
 
+pytestmark = pytest.mark.optimized_graphs
+
 RegretTracker = kt.optimizers.RegretTracker
 
 OPTIMIZERS = {

@@ -16,7 +16,6 @@ from keras_taylor.optimum.solver import objective_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH = 6, 5
 LAYERS = {
     "strided": {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"},

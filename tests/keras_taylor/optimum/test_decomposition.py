@@ -10,7 +10,7 @@ import keras_taylor as kt
 from keras_taylor.optimum import decomposition
 from keras_taylor.optimum.optimum import INTERRUPTED
 
-pytestmark = pytest.mark.usefixtures("traced_once", "graphs_as_traced")
+pytestmark = pytest.mark.usefixtures("traced_once")
 STEPS, BATCH = 40, 8
 
 

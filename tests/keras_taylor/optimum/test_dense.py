@@ -10,7 +10,6 @@ from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH = 7, 6
 
 

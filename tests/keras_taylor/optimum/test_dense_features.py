@@ -9,7 +9,6 @@ from keras_taylor.optimum import chunks, dense, dense_features
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.weights.parts import Part
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH, LAYER = 7, 6, "layer:first"
 
 

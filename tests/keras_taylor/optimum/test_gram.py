@@ -13,7 +13,6 @@ from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 STEPS, BATCH = 30, 8
 # Units below, as many as and above the outputs, and the outputs themselves.
 UNITS = ("unit:narrow/0", "unit:even/2", "unit:wide/5", "unit:out/1")

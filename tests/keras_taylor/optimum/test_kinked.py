@@ -10,7 +10,6 @@ from keras_taylor.optimum import kinked
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.solver import Solver
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH, FEATURES = 3, 6, 3
 LOSSES = {
     "mae": keras.losses.MeanAbsoluteError,

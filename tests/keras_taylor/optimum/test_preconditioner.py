@@ -11,7 +11,6 @@ from keras_taylor.optimum.solver import Solver
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 GENERATOR = np.random.default_rng(0)
 
 

@@ -102,6 +102,7 @@ def test_another_loss_on_purpose_has_an_optimum_and_no_regret(recorded, tmp_path
     assert np.isnan(table.rate()["network"].slope)
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize("options", [{}, {"sample": 12}])
 def test_weights_that_are_not_finite_in_another_layer_are_said(tmp_path, options):
     """Rectifiers turn them into zeros, so that losses stay finite."""

@@ -9,7 +9,6 @@ import pytest
 import keras_taylor as kt
 from keras_taylor.optimum import dense
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 STEPS, BATCH = 120, 12
 LOSSES = {
     "squared": keras.losses.MeanSquaredError,

@@ -9,7 +9,6 @@ from keras_taylor.optimum import groups, shared_units
 from keras_taylor.optimum.rounds import Rounds
 from keras_taylor.optimum.streamed import StreamedObjective
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
 ROUNDS, BATCH = 6, 5
 
 

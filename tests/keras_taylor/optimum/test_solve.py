@@ -13,7 +13,7 @@ import keras_taylor as kt
 from keras_taylor.optimum import solve, streamed, subspace
 from keras_taylor.optimum.solver import Solver
 
-pytestmark = pytest.mark.usefixtures("traced_once", "graphs_as_traced")
+pytestmark = pytest.mark.usefixtures("traced_once")
 ROUNDS, BATCH, FEATURES = 6, 16, 4
 
 

@@ -87,6 +87,7 @@ def test_single_precision_is_close(name):
     assert value.dtype == "float32"
 
 
+@pytest.mark.optimized_graphs
 @pytest.mark.parametrize("name", ["mlp", "convnet", "residual", "softmax"])
 def test_graph_and_xla_equal_eager(name):
     model, x, y, v, _ = _prepared(name, "squared")
@@ -106,6 +107,7 @@ def test_graph_and_xla_equal_eager(name):
             np.testing.assert_allclose(layers[layer], value, rtol=1e-5)
 
 
+@pytest.mark.optimized_graphs
 def test_units_in_a_graph_equal_eager():
     model, x, y, v, _ = _prepared("convnet")
     traced = tf.function(lambda x, y: kt.taylor_loss(model, x, y, v, "units"))
@@ -182,6 +184,7 @@ def test_one_unit_is_that_of_all_units():
         assert not any(np.any(np.delete(np.asarray(g), 1, axis=-1)) for g in gradient)
 
 
+@pytest.mark.optimized_graphs
 def test_nothing_is_changed():
     model, x, y, v, _ = _prepared("residual")
     before = [variable.numpy() for variable in model.variables]

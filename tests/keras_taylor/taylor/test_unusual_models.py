@@ -180,6 +180,7 @@ def test_units_of_models_that_mix_examples(build):
     assert float(first[1]) == pytest.approx(_reference(model, x, y, comparator, unit), rel=1e-4)
 
 
+@pytest.mark.optimized_graphs
 def test_a_call_of_ones_own_stays():
     x, y = _data()
     model = _model(lambda z: layers.Dense(1)(layers.Dense(3, name="own")(z)))

@@ -9,8 +9,6 @@ from hostile import flip, is_told, read_all
 
 import keras_taylor as kt
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 FLIPS = 40
 # Which ways of reading have to tell a damage of a file; the others do not read it, or go on.
 READERS = {"checkpoint.npz": ["resume"], "sums.npz": ["iteration"]}

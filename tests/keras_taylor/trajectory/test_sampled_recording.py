@@ -12,8 +12,6 @@ from keras_taylor.trajectory import sealed
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 STEPS, START, BATCH = 70, 6, 8
 
 

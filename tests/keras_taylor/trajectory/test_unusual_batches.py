@@ -7,8 +7,6 @@ import tensorflow as tf
 
 import keras_taylor as kt
 
-pytestmark = pytest.mark.usefixtures("graphs_as_traced")
-
 
 def test_structured_batches_sample_weights_and_a_smaller_last_batch(path):
     inputs = {"a": keras.Input((2,)), "b": keras.Input((3,))}
