@@ -7,7 +7,8 @@ from keras_taylor.optimizers.wrapper import OptimizerWrapper
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.regret_sums import RegretSums
 from keras_taylor.weights.arguments import check_momentum, check_radius, is_whole
-from keras_taylor.weights.scopes import Scopes, check_scope
+from keras_taylor.weights.scope_names import parsed
+from keras_taylor.weights.scopes import Scopes
 
 
 class TrackedSums(OptimizerWrapper):
@@ -118,7 +119,8 @@ class TrackedSums(OptimizerWrapper):
 
     def _kind(self, scope):
         """Returns the kind of a scope; raises unless the optimizer is built and has the scope."""
-        check_scope(scope)
+        # A name that is none is refused as such, built or not.
+        parsed(scope)
         if not self.built:
             raise ValueError(
                 f"{self.name} is not built yet and has tracked nothing: train a step, or call "

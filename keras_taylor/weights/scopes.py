@@ -1,25 +1,13 @@
-"""How the weights of a model are cut into a network, its layers and their units.
-
-A scope is a string that says which parts of the weights are asked for:
-
-    "network"          all weights: one part
-    "layers"           each layer
-    "units"            each unit of each layer
-    "layer:<key>"      one layer, such as "layer:dense_1"
-    "unit:<key>/<n>"   one unit of a layer, counted from 0, such as "unit:dense_1/3"
-"""
+"""How the weights of a model are cut into a network, its layers and their units."""
 
 import itertools
-import re
 
 import numpy as np
 from keras import ops
 
 from keras_taylor.weights.pieces import Pieces
+from keras_taylor.weights.scope_names import SCOPES, parsed
 from keras_taylor.weights.units import layer_keys, numbered, unit_counts
-
-SCOPES = ("network", "layers", "units")
-ONE_UNIT = re.compile(r"unit:(.+)/([0-9]+)")
 
 
 class Scopes:
@@ -136,7 +124,7 @@ class Scopes:
         """Returns the values that a scope asks for, under the names of the layers.
 
         Args:
-            values: The values of all parts of `scope_kind(scope)`: one value for the network, or
+            values: The values of all parts of the kind of the scope: one value for the network, or
                 a tensor `(layers, ...)` or `(unit_count, ...)`.
             scope: Any scope.
 
@@ -182,7 +170,7 @@ class Scopes:
             ValueError: if there is no such scope; the message lists the scopes, the layers, or
                 says how many units the layer has.
         """
-        kind, layer, unit = _parsed(scope, self.layers)
+        kind, layer, unit = parsed(scope, self.layers)
         if layer is not None:
             self.check_layer(layer)
         if unit is not None and unit >= self.layers[layer]:
@@ -280,47 +268,3 @@ class Scopes:
                 f"{what} must be a list of arrays shaped like the model's trainable variables: "
                 f"expected shapes {self.shapes}, received {shapes}"
             )
-
-
-def scope_kind(scope):
-    """Returns the kind of the parts that a scope asks for.
-
-    Args:
-        scope: Any scope.
-
-    Returns:
-        `"network"`, `"layers"` (for one layer, too) or `"units"` (for one unit, too).
-
-    Raises:
-        ValueError: if the scope has none of the forms; the message lists them.
-
-    Example:
-
-    >>> scope_kind("layers"), scope_kind("layer:dense_1"), scope_kind("unit:dense_1/3")
-    ('layers', 'layers', 'units')
-    """
-    return _parsed(scope)[0]
-
-
-def check_scope(scope):
-    """Raises a ValueError unless a scope has one of the forms; the message lists them.
-
-    Whether the layer or unit exists is checked by `Scopes.locate`, which knows the layers.
-    """
-    _parsed(scope)
-
-
-def _parsed(scope, layers=()):
-    """Returns the kind of a scope, the key of its layer and the number of its unit, or `None`."""
-    if isinstance(scope, str):
-        if scope in SCOPES:
-            return scope, None, None
-        if scope.startswith("layer:") and scope != "layer:":
-            return "layers", scope.removeprefix("layer:"), None
-        if found := ONE_UNIT.fullmatch(scope):
-            return "units", found[1], int(found[2])
-    known = f", with the key of a layer: {', '.join(layers)}" if layers else ""
-    raise ValueError(
-        f"unknown scope {scope!r}: expected one of {', '.join(SCOPES)}, layer:<key>, "
-        f"unit:<key>/<n>{known}"
-    )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_taylor.tracking.regret_sums import RegretSums
-from keras_taylor.weights.scopes import SCOPES, Scopes
+from keras_taylor.weights.scope_names import SCOPES
+from keras_taylor.weights.scopes import Scopes
 
 SHAPES = [(3, 4), (4,), (4, 2), (2,)]
 

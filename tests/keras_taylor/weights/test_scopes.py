@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_taylor.weights.scopes import Scopes, check_scope, scope_kind
+from keras_taylor.weights.scope_names import parsed
+from keras_taylor.weights.scopes import Scopes
 
 
 def _built(shape, *stack):
@@ -116,32 +117,6 @@ def test_unknown_scope_lists_the_known():
         scopes.totals(scopes.unit_sums(scopes.matrices(weights)), "layer")
 
 
-KINDS = [
-    ("network", "network"),
-    ("layers", "layers"),
-    ("units", "units"),
-    ("layer:dense", "layers"),
-    ("layer:block1/unit:0/dense", "layers"),
-    ("unit:dense/0", "units"),
-    ("unit:block1/dense/12", "units"),
-]
-BAD_FORMS = ["", "layer", "dense", "layer:", "unit:", "unit:dense", "unit:dense/", "unit:/1"]
-BAD_FORMS += ["unit:dense/-1", "unit:dense/1.5", "unit:dense/²", "Layers", None, 3, ["layers"]]
-
-
-@pytest.mark.parametrize(("scope", "kind"), KINDS)
-def test_kinds_of_scopes(scope, kind):
-    check_scope(scope)
-    assert scope_kind(scope) == kind
-
-
-@pytest.mark.parametrize("scope", BAD_FORMS, ids=repr)
-@pytest.mark.parametrize("check", [check_scope, scope_kind])
-def test_other_forms_are_refused(scope, check):
-    with pytest.raises(ValueError, match="unknown scope.*network, layers, units, layer:<key>"):
-        check(scope)
-
-
 def test_a_cut_says_which_layers_and_units_it_has():
     scopes = _built((3,), layers.Dense(4, name="a"), layers.Dense(2, name="b"))
     assert scopes.locate("network") == ("network", None, None)
@@ -169,7 +144,7 @@ def test_one_part_is_the_entry_of_all_parts():
     units = np.arange(7, dtype="float64")
 
     def values(scope):
-        return scopes.named(scopes.totals(tf.constant(units), scope_kind(scope)), scope)
+        return scopes.named(scopes.totals(tf.constant(units), parsed(scope)[0]), scope)
 
     for read in (values, tf.function(values)):
         assert float(read("network")) == units.sum()
