@@ -20,7 +20,7 @@ import keras_taylor as kt
 from benchmarks import reporting, timing
 from experiments.reports import formatting
 
-SIZE, CLASSES, BLOCKS = 64, 10, 9
+SIZE, CLASSES, BLOCKS = 64, 10, 31
 
 
 @dataclasses.dataclass(frozen=True)

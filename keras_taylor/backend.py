@@ -1,9 +1,11 @@
 """Functions that Keras does not offer: replicas, sparse gradients, graphs. TensorFlow only."""
 
 import functools
+import math
 
 import keras
 import tensorflow as tf
+from keras import ops
 from keras.src.utils.rng_utils import get_random_seed
 
 # TensorFlow has no public name for XLA's barrier.
@@ -12,6 +14,9 @@ from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 # For functions that users call within a `tf.function`: AutoGraph has no Python loop or branch over
 # tensors to rewrite in them, and looking for one takes longer than tracing them.
 unconverted = tf.autograph.experimental.do_not_convert
+
+# Entries of a matrix that is large for `column_sums`: 2 MB in float32.
+LARGE_MATRIX = 2**19
 
 
 def global_seed():
@@ -33,6 +38,17 @@ def snapshot(variables):
 def add_in_place(variable, term):
     """Adds a tensor to a Keras variable by one operation; its own `assign_add` takes three."""
     variable.value.assign_add(term)
+
+
+def column_sums(matrix):
+    """Returns the sums of a matrix's columns, `(1, columns)`.
+
+    The gradient of a bias is the same sum, for which TensorFlow goes through a matrix row by row.
+    On a CPU it takes up to half of the time where the matrix is large, and longer where it is not.
+    """
+    if math.prod(matrix.shape) < LARGE_MATRIX:
+        return ops.sum(matrix, axis=0, keepdims=True)
+    return tf.raw_ops.BiasAddGrad(out_backprop=matrix)[None]
 
 
 def sum_over_replicas(tensors):

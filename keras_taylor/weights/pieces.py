@@ -10,6 +10,8 @@ import math
 
 from keras import ops
 
+from keras_taylor import backend
+
 # The entries that the row may have, apart from vectors: temporary copies of more cost page faults.
 ROW = 16384
 
@@ -108,7 +110,7 @@ class Pieces:
             pairs: Pairs of lists of matrices `(rows, columns)`, one matrix for each piece.
         """
         columns = [
-            _joined([ops.sum(one[i] * other[i], axis=0, keepdims=True) for one, other in pairs], 0)
+            _joined([backend.column_sums(one[i] * other[i]) for one, other in pairs], axis=0)
             for i in range(len(self._large))
         ]
         rows = [one[-1] * other[-1] for one, other in pairs] if self._small else []

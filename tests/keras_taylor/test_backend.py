@@ -20,6 +20,20 @@ def test_snapshot_stays_what_it_was():
     np.testing.assert_array_equal(kept, np.ones(2))
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_column_sums(large, dtype, jit_compile, monkeypatch):
+    monkeypatch.setattr(backend, "LARGE_MATRIX", large)
+    matrix = np.random.default_rng(0).normal(size=(301, 7)).astype(dtype)
+    matrix[5, 2], matrix[6, 3] = np.inf, np.nan
+    found = tf.function(backend.column_sums, jit_compile=jit_compile)(matrix)
+    assert found.dtype == dtype
+    rtol = 1e-4 if dtype == "float32" else 1e-12
+    expected = matrix.sum(axis=0, keepdims=True, dtype="float64")
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
 def test_one_replica_has_the_sum():
     tensor = tf.ones(3)
     assert backend.sum_over_replicas([tensor])[0] is tensor

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from keras_taylor import backend
 from keras_taylor.weights import pieces
 from keras_taylor.weights.pieces import Pieces
 from keras_taylor.weights.scopes import Scopes
@@ -58,8 +59,10 @@ def test_unit_sums(cut):
     np.testing.assert_allclose(cut.unit_sums(cut.matrices(weights)), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("large", [1, 10**9])
 @pytest.mark.parametrize("compiled", [{}, {"jit_compile": True}], ids=str)
-def test_inner_products(cut, compiled):
+def test_inner_products(cut, compiled, large, monkeypatch):
+    monkeypatch.setattr(backend, "LARGE_MATRIX", large)
     cut, firsts, counts, weights, gradients = cut
 
     @tf.function(**compiled)
