@@ -2,10 +2,10 @@
 
     python -m benchmarks.applications --output=out/applications.json
 
-Takes about ten minutes on two cores. Networks of keras.applications, not pre-trained, on images of
-64 x 64 of noise, SGD with momentum, in a graph, each in a process of its own. Expect the tracker to
-cost the more, the more weights there are for each example. Prints the median ratios and
-milliseconds a bare step, and writes them as JSON.
+Takes about seven minutes on two cores. Networks of keras.applications, not pre-trained, on images
+of 64 x 64 of noise, SGD with momentum, in a graph, each in a process of its own. Expect the tracker
+to cost the more, the more weights there are for each example, and ratios of another run to differ
+by two hundredths. Prints the median ratios and milliseconds a bare step, and writes them as JSON.
 """
 
 import dataclasses

@@ -1,10 +1,12 @@
-"""The grammar of scopes: strings that say which parts of the weights are asked for.
+"""The grammar of scopes.
 
-"network"          all weights: one part
-"layers"           each layer
-"units"            each unit of each layer
-"layer:<key>"      one layer, such as "layer:dense_1"
-"unit:<key>/<n>"   one unit of a layer, counted from 0, such as "unit:dense_1/3"
+A scope is a string that says which parts of the weights are asked for:
+
+    "network"          all weights: one part
+    "layers"           each layer
+    "units"            each unit of each layer
+    "layer:<key>"      one layer, such as "layer:dense_1"
+    "unit:<key>/<n>"   one unit of a layer, counted from 0, such as "unit:dense_1/3"
 """
 
 import re
