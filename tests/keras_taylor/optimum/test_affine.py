@@ -121,6 +121,25 @@ def test_what_takes_less_memory_is_kept(tmp_path):
     assert second["inputs"].shape == (ROUNDS * BATCH, 9, 9, 4)
 
 
+def test_features_of_a_float32_model_have_the_kinks_of_its_copy_in_float64(tmp_path):
+    """`w x - c` is 2^-24, which in float32 is 0: there the rectifier is off, and F is flat."""
+    inputs = keras.Input((2, 2, 1))
+    first = keras.layers.Conv2D(1, 1, use_bias=False, name="first")
+    hidden = keras.layers.Rescaling(1.0, offset=-(1 + 2.0**-11))(first(inputs))
+    hidden = keras.layers.Flatten()(keras.layers.ReLU()(hidden))
+    model = keras.Model(inputs, keras.layers.Dense(1, name="last")(hidden))
+    first.set_weights([np.full((1, 1, 1, 1), 1 + 2.0**-12)])
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    batches = [(np.full((BATCH, 2, 2, 1), 1 + 2.0**-12), np.ones((BATCH, 1)))]
+    rounds = Rounds(kt.record(model, batches, tmp_path / "run", steps=1, verbose=0), model)
+    objective = AffineObjective(rounds, Part(rounds.scopes, "layer:first"))
+    point, fast = objective.part.vector(rounds.first), objective.on_features()
+    (gradient,) = fast.value_and_gradient(point)[1]
+    assert fast.dtype == "float32"
+    assert gradient
+    assert gradient == pytest.approx(objective.value_and_gradient(point)[1][0], rel=1e-5)
+
+
 @pytest.mark.usefixtures("float64")
 def test_sampled_rounds_count_as_often_as_they_stand_for(tmp_path):
     model = _model("cross-entropy", LAYERS["strided"])

@@ -1,5 +1,7 @@
 """Tests of the ways to the losses of all units; that they are right is in test_losses."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -85,3 +87,72 @@ def test_layers_of_other_dtypes_than_the_loss(dtypes, outputs):
             expected = float(kt.taylor_loss(model, x, y, comparator))
             tolerance = 5e-3 if "float16" in dtypes else 1e-5
             assert float(values[unit]) == pytest.approx(expected, rel=tolerance)
+
+
+def _pair(layer):
+    """Returns a function that makes a function from a tensor to a layer of it and of half."""
+    return lambda: lambda x: layer()([x, layers.Rescaling(-0.5)(x)])
+
+
+BEHIND_A_SEQUENCE = {
+    "average_pooling": partial(layers.AveragePooling1D, 2),
+    "cropping": partial(layers.Cropping1D, 1),
+    "global_max": layers.GlobalMaxPooling1D,
+    "max_pooling": partial(layers.MaxPooling1D, 2),
+    "up_sampling": partial(layers.UpSampling1D, 2),
+    "zero_padding": partial(layers.ZeroPadding1D, 1),
+}
+BEHIND_AN_IMAGE = {
+    "average": _pair(layers.Average),
+    "cropping": partial(layers.Cropping2D, 1),
+    "elu": layers.ELU,
+    "global_max": layers.GlobalMaxPooling2D,
+    "identity": layers.Identity,
+    "maximum": _pair(layers.Maximum),
+    "minimum": _pair(layers.Minimum),
+    "multiply": _pair(layers.Multiply),
+    "permute": partial(layers.Permute, (2, 3, 1)),
+    "rescaling": partial(layers.Rescaling, 2.0, offset=-0.5),
+    "subtract": _pair(layers.Subtract),
+    "up_sampling": partial(layers.UpSampling2D, 2),
+    "zero_padding": partial(layers.ZeroPadding2D, 1),
+}
+BEHIND_A_VOLUME = {
+    "average_pooling": partial(layers.AveragePooling3D, 2),
+    "cropping": partial(layers.Cropping3D, 1),
+    "global_average": layers.GlobalAveragePooling3D,
+    "global_max": layers.GlobalMaxPooling3D,
+    "max_pooling": partial(layers.MaxPooling3D, 2),
+    "up_sampling": partial(layers.UpSampling3D, 2),
+    "zero_padding": partial(layers.ZeroPadding3D, 1),
+}
+BEHIND_A_VECTOR = {"repeat_vector": partial(layers.RepeatVector, 2)}
+CASES = [
+    pytest.param(rank, make, id=f"{rank}-{name}")
+    for rank, group in enumerate(
+        (BEHIND_A_VECTOR, BEHIND_A_SEQUENCE, BEHIND_AN_IMAGE, BEHIND_A_VOLUME)
+    )
+    for name, make in group.items()
+]
+
+
+@pytest.mark.parametrize(("rank", "make"), CASES)
+def test_layers_that_treat_each_example_by_itself_share_a_pass(rank, make, monkeypatch):
+    """All of a layer's units by one pass are what each is by a product of its own."""
+    inputs = keras.Input((4,) * rank + (2,))
+    first = [layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D][rank]
+    hidden = layers.Flatten()(make()(first(3, *([2] if rank else []), name="first")(inputs)))
+    model = keras.Model(inputs, layers.Dense(2, name="last")(hidden))
+    model.compile(loss="mse")
+    generator = np.random.default_rng(0)
+    comparator = [v.numpy() + generator.normal(size=v.shape) for v in model.trainable_variables]
+    batch = generator.normal(size=(3, *inputs.shape[1:])), generator.normal(size=(3, 2))
+    calls, original = [], unit_losses._unit_by_unit
+    monkeypatch.setattr(
+        unit_losses, "_unit_by_unit", lambda *args: calls.append(args[3]) or original(*args)
+    )
+    found = kt.taylor_loss(model, *batch, comparator, scope="units")
+    assert not calls
+    monkeypatch.setattr(unit_losses, "is_example_wise", lambda batch: False)
+    _assert_same(found, kt.taylor_loss(model, *batch, comparator, scope="units"))
+    assert calls == ["first", "last"]
