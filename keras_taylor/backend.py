@@ -40,6 +40,11 @@ def add_in_place(variable, term):
     variable.value.assign_add(term)
 
 
+def squared_difference(one, other):
+    """Returns `(one - other)^2` of two tensors by one operation, without what is in between."""
+    return tf.math.squared_difference(one, other)
+
+
 def column_sums(matrix):
     """Returns the sums of a matrix's columns, `(1, columns)`.
 

@@ -62,9 +62,9 @@ class RegretTracker(RegretReadings):
     rounds) and `max_n ||W^n - W^1|| / sqrt(k sum_n ||W^(n+1) - W^n||^2)`. Rounds that are passed
     over are not looked at, and not counted in `skipped_steps`. `diagnose` needs `every=1`.
 
-    Memory: one copy of the weights in their dtype and one in float64; with `track_snr` three more
-    in float64. With `track_step_ratio`, another copy of the weights for the length of a step, or
-    for good with `every` above 1.
+    Memory: three copies of the weights, for the first of them and the sums of gradients; with
+    `track_snr` three more in float64. With `track_step_ratio`, another copy of the weights for the
+    length of a step, or for good with `every` above 1.
 
     Args:
         inner_optimizer: The Keras optimizer that trains: an object, a name or a configuration.
@@ -169,8 +169,7 @@ class RegretTracker(RegretReadings):
         gradients, weights, is_finite = self._round_by_thread.pop(threading.get_ident())
 
         def add(gradients):
-            pairs = zip(self._weights(), weights, strict=True)
-            self._sums.add_updates(gradients, [now - before for now, before in pairs], is_finite)
+            self._sums.add_updates(gradients, weights, self._weights(), is_finite)
 
         if self.every == 1:
             add(gradients)
@@ -228,13 +227,11 @@ class RegretTracker(RegretReadings):
         # A gradient that is not finite makes its own terms so. Squares that overflow count as such.
         total = ops.sum(terms)
         is_finite = ops.isfinite(total + loss if loss_is_known else total)
-        # Outside of `cond`, so that it need not wait until all gradients are there.
-        wide = [ops.cast(gradient, SUM_DTYPE) for gradient in gradients]
 
         def add():
             backend.add_in_place(self._steps, 1)
             backend.add_in_place(self._loss_sum, loss)
-            self._sums.add(wide, terms)
+            self._sums.add(gradients, terms, self._steps)
 
         def skip():
             backend.add_in_place(self._skipped_steps, 1)

@@ -76,8 +76,8 @@ class TrackedSums(OptimizerWrapper):
         )
         if self.every > 1 and self._tracks_updates:
             self._weights_before = [
-                self._add_variable(tuple(total.shape), "weights_before", self._dtype)
-                for total in self._sums.gradient_sums
+                self._add_variable(shape, "weights_before", self._dtype)
+                for shape in self._sums.shapes
             ]
         super().build(variables)
 

@@ -16,6 +16,7 @@ from keras import ops
 from keras_taylor import backend
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.gradient_agreement import gradient_agreement
+from keras_taylor.tracking.gradient_sums import GradientSums
 from keras_taylor.tracking.guarantee import guarantee
 from keras_taylor.tracking.signal_to_noise import SignalToNoiseSums
 
@@ -28,12 +29,13 @@ class RegretSums:
     Args:
         add_variable: Function of a shape, a name and a dtype that returns a variable of zeros.
         scopes: The `keras_taylor.weights.scopes.Scopes` that cut the weights.
-        dtype: The dtype of the weights; sums are float64.
+        dtype: The dtype of the weights. Sums are float64, those of gradients as precise as
+            `keras_taylor.tracking.gradient_sums` makes them, or float64 with `track_snr`.
         track_snr: Whether to make the sums for signal-to-noise ratios, too.
         track_updates: Whether to make the sum of squared updates, too.
 
     Attributes:
-        gradient_sums: `sum_n g^n`, a list of variables shaped like the matrices.
+        shapes: The shapes of the matrices.
         noise: A `SignalToNoiseSums`, or `None`.
         squared_updates: `sum_n ||W_u^(n+1) - W_u^n||^2`, a variable `(unit_count,)`, or `None`.
     """
@@ -42,11 +44,13 @@ class RegretSums:
         def add_sum(shape, name):
             return add_variable(shape, name, bounds.SUM_DTYPE)
 
-        shapes = [(piece.rows, sum(piece.columns)) for piece in scopes.pieces]
+        self.shapes = shapes = [(piece.rows, sum(piece.columns)) for piece in scopes.pieces]
         self._scopes = scopes
         # The order of these variables is the order in saved optimizers.
         self._first_weights = [add_variable(shape, "first_weights", dtype) for shape in shapes]
-        self.gradient_sums = [add_sum(shape, "gradient") for shape in shapes]
+        # A variance is a small difference of large sums.
+        precise = bounds.SUM_DTYPE if track_snr else dtype
+        self._gradient_sums = GradientSums(add_variable, shapes, precise)
         self.noise = SignalToNoiseSums(add_sum, shapes) if track_snr else None
         # One variable for several sums: each operation costs more than the arithmetic on it.
         self._unit_sums = add_sum((2, scopes.unit_count), "unit_sum")
@@ -61,7 +65,7 @@ class RegretSums:
     def variables(self):
         """Returns the variables that are zero before the first round; `W^1` is not among them."""
         return [
-            *self.gradient_sums,
+            *self._gradient_sums.variables(),
             self._unit_sums,
             self._squared_distances,
             self._first_skipped_step,
@@ -69,6 +73,11 @@ class RegretSums:
             *(() if self.squared_updates is None else (self.squared_updates,)),
             *(self.noise.variables() if self.noise is not None else ()),
         ]
+
+    @property
+    def gradient_sums(self):
+        """`sum_n g^n`, a list of float64 tensors shaped like the matrices."""
+        return self._gradient_sums.values()
 
     def set_first_weights(self, weights):
         """Takes weights, as matrices, as `W^1`."""
@@ -90,11 +99,16 @@ class RegretSums:
         pairs = [(gradients, displacements), (gradients, gradients), (displacements, displacements)]
         return ops.cast(self._scopes.inner_products(pairs), bounds.SUM_DTYPE)
 
-    def add(self, gradients, terms):
-        """Adds a round: its gradients as matrices, and its `terms`."""
+    def add(self, gradients, terms, rounds):
+        """Adds a round.
+
+        Args:
+            gradients: `g^n` as matrices.
+            terms: Its `terms`.
+            rounds: The number of rounds with this one, a scalar tensor.
+        """
         backend.add_in_place(self._unit_sums, terms[:2])
-        for gradient_sum, gradient in zip(self.gradient_sums, gradients, strict=True):
-            backend.add_in_place(gradient_sum, ops.cast(gradient, bounds.SUM_DTYPE))
+        self._gradient_sums.add(gradients, rounds)
         units = terms[2]
         network, layers = ops.sum(units, keepdims=True), self._scopes.totals(units, "layers")
         squares = ops.concatenate([network, layers, units])
@@ -132,18 +146,22 @@ class RegretSums:
         squares = self._scopes.totals(ops.convert_to_tensor(self._unit_sums[1]), kind)
         return ops.sqrt(bounds.average(squares, rounds))
 
-    def add_updates(self, gradients, updates, is_finite):
+    def add_updates(self, gradients, before, after, is_finite):
         """Adds what a round's update has to it, once it is made.
 
         Args:
             gradients: `g^n` as matrices.
-            updates: `W^(n+1) - W^n` as matrices.
+            before: `W^n` as matrices.
+            after: `W^(n+1)` as matrices.
             is_finite: Whether the round counts, a boolean scalar.
         """
+        pairs = list(zip(after, before, strict=True))
         if self.noise is not None:
+            updates = [new - old for new, old in pairs]
             ops.cond(is_finite, lambda: self.noise.add(gradients, updates), lambda: None)
         if self.squared_updates is not None:
-            squares = bounds.unit_squared_norms(self._scopes, updates)
+            squares = [backend.squared_difference(*pair) for pair in pairs]
+            squares = ops.cast(self._scopes.unit_sums(squares), bounds.SUM_DTYPE)
             backend.add_in_place(self.squared_updates, ops.where(is_finite, squares, 0.0))
 
     def distances(self, kind):

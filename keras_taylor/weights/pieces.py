@@ -100,7 +100,7 @@ class Pieces:
             matrices: Matrices `(rows, columns)`, one for each piece.
         """
         large = matrices[: len(self._large)]
-        columns = [ops.sum(matrix, axis=0, keepdims=True) for matrix in large]
+        columns = list(map(backend.column_sums, large))
         return self._by_unit(columns, matrices[-1])[0]
 
     def inner_products(self, pairs):

@@ -1,5 +1,7 @@
 """Tests of the sums over rounds, against NumPy on made-up rounds."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -30,12 +32,12 @@ def made():
 
 def _add(scopes, sums, rounds):
     sums.set_first_weights(scopes.matrices([w.astype("float32") for w in rounds[0][0]]))
-    for weights, gradients in rounds:
+    for number, (weights, gradients) in enumerate(rounds, start=1):
         pair = [
             scopes.matrices([a.astype("float32") for a in arrays])
             for arrays in (gradients, weights)
         ]
-        sums.add(pair[0], sums.terms(*pair))
+        sums.add(pair[0], sums.terms(*pair), number)
 
 
 def _flat(arrays):
@@ -79,12 +81,16 @@ def test_guarantee_of_units_and_layers(made, radius):
 
 def test_updates_are_summed(made):
     scopes, sums, rounds, _ = made
-    for updates, gradients in rounds:
-        pair = [
-            scopes.matrices([a.astype("float32") for a in each]) for each in (gradients, updates)
+    for (before, gradients), (after, _) in itertools.pairwise(rounds):
+        matrices = [
+            scopes.matrices([a.astype("float32") for a in each])
+            for each in (gradients, before, after)
         ]
-        sums.add_updates(*pair, is_finite=True)
-    expected = sum(np.square(u[2]).sum(0) + np.square(u[3]) for u, _ in rounds)
+        sums.add_updates(*matrices, is_finite=True)
+    kernels, biases = (np.array([weights[i] for weights, _ in rounds]) for i in (2, 3))
+    expected = np.square(np.diff(kernels, axis=0)).sum((0, 1)) + np.square(
+        np.diff(biases, axis=0)
+    ).sum(0)
     np.testing.assert_allclose(sums.squared_updates[4:], expected, rtol=1e-5)
 
 
