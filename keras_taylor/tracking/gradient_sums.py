@@ -8,11 +8,14 @@ that what rounding takes from the total stays behind:
     left  = total + recent - after        exactly, which starts the next sum of recent terms
 
 Total and recent terms together are so what a float64 sum would be but for the rounding of a few
-float32 additions, however many rounds there are: about 1e-7 of the terms, which is what they have.
+float32 additions, however many rounds there are: about 1e-7 of the terms. Of small tensors, whose
+operations cost more than their arithmetic, plain float64 sums are faster.
 
 Source: Knuth, The Art of Computer Programming, volume 2, section 4.2.2, for the exact error of a
 sum; Kahan, Further remarks on reducing truncation errors, 1965, for keeping it.
 """
+
+import math
 
 from keras import ops
 
@@ -21,6 +24,8 @@ from keras_taylor.tracking.linear_regret import SUM_DTYPE
 
 # Rounds that are summed before they are added to the total.
 RECENT_ROUNDS = 16
+# The entries from which a tensor is large: 4 MB in float32.
+LARGE = 2**20
 
 
 def sum_and_error(one, other):
@@ -48,18 +53,24 @@ class GradientSums:
     Args:
         add_variable: Function of a shape, a name and a dtype that returns a variable of zeros.
         shapes: The shapes of the gradients.
-        dtype: `"float32"` for sums as described above, `"float64"` for plain ones.
+        dtype: `"float32"` for sums of large tensors as described above, `"float64"` for plain ones
+            of all.
     """
 
     def __init__(self, add_variable, shapes, dtype):
-        self._totals = [add_variable(shape, "gradient", dtype) for shape in shapes]
-        self._recent = None
-        if dtype != SUM_DTYPE:
-            self._recent = [add_variable(shape, "recent_gradient", dtype) for shape in shapes]
+        dtypes = [dtype if math.prod(shape) >= LARGE else SUM_DTYPE for shape in shapes]
+        pairs = list(zip(shapes, dtypes, strict=True))
+        self._totals = [add_variable(shape, "gradient", dtype) for shape, dtype in pairs]
+        # By the number of the tensor.
+        self._recent = {
+            number: add_variable(shape, "recent_gradient", dtype)
+            for number, (shape, dtype) in enumerate(pairs)
+            if dtype != SUM_DTYPE
+        }
 
     def variables(self):
         """Returns all variables."""
-        return [*self._totals, *(self._recent or ())]
+        return [*self._totals, *self._recent.values()]
 
     def add(self, gradients, rounds):
         """Adds the gradients of a round.
@@ -68,22 +79,24 @@ class GradientSums:
             gradients: Tensors like the sums.
             rounds: The number of rounds with this one, a scalar tensor.
         """
-        sums = self._totals if self._recent is None else self._recent
-        for total, gradient in zip(sums, gradients, strict=True):
-            backend.add_in_place(total, ops.cast(gradient, total.dtype))
-        if self._recent is not None:
+        for number, (total, gradient) in enumerate(zip(self._totals, gradients, strict=True)):
+            latest = self._recent.get(number, total)
+            backend.add_in_place(latest, ops.cast(gradient, latest.dtype))
+        if self._recent:
             is_due = ops.equal(rounds % RECENT_ROUNDS, 0)
             ops.cond(is_due, self._add_recent, lambda: None)
 
     def _add_recent(self):
-        for total, recent in zip(self._totals, self._recent, strict=True):
+        for number, recent in self._recent.items():
+            total = self._totals[number]
             after, left = sum_and_error(total, recent)
             total.assign(after)
             recent.assign(left)
 
     def values(self):
         """Returns the sums, float64 tensors."""
-        if self._recent is None:
-            return [ops.convert_to_tensor(total) for total in self._totals]
-        pairs = zip(self._totals, self._recent, strict=True)
-        return [ops.cast(total + recent, SUM_DTYPE) for total, recent in pairs]
+        sums = [
+            total + self._recent[number] if number in self._recent else total
+            for number, total in enumerate(self._totals)
+        ]
+        return [ops.cast(one, SUM_DTYPE) for one in sums]

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_taylor.tracking import gradient_sums
 from keras_taylor.tracking.gradient_sums import RECENT_ROUNDS, GradientSums, sum_and_error
+
+
+@pytest.fixture(autouse=True)
+def _of_any_size(monkeypatch):
+    monkeypatch.setattr(gradient_sums, "LARGE", 1)
 
 
 def _variable(shape, name, dtype):
@@ -80,3 +86,15 @@ def test_zeros_start_the_sums_again():
     assert float(sums.values()[0][0]) == 0.0
     sums.add([tf.constant([2.0])], 1)
     assert float(sums.values()[0][0]) == 2.0
+
+
+def test_small_tensors_have_float64_sums(monkeypatch):
+    monkeypatch.setattr(gradient_sums, "LARGE", 6)
+    sums = GradientSums(_variable, [(3, 2), (5,), (2, 3)], "float32")
+    dtypes = [(variable.shape, variable.dtype) for variable in sums.variables()]
+    large, small = ((3, 2), "float32"), ((5,), "float64")
+    assert dtypes == [large, small, ((2, 3), "float32"), large, ((2, 3), "float32")]
+    for number in range(RECENT_ROUNDS + 2):
+        sums.add([tf.fill(shape, 0.5) for shape in ((3, 2), (5,), (2, 3))], number + 1)
+    for found in sums.values():
+        np.testing.assert_array_equal(found, np.full(found.shape, 0.5 * (RECENT_ROUNDS + 2)))
