@@ -25,6 +25,7 @@ from keras_taylor.derivatives.architecture import architecture
 from keras_taylor.derivatives.forward_mode import UnknownTensorError, cached_logits, leaf_layers
 from keras_taylor.derivatives.layer_checks import is_adjoint, random_like
 from keras_taylor.derivatives.probes import probes, signature
+from keras_taylor.derivatives.refusals import refuse_overwritten
 
 ADJOINT_TOLERANCE = {"float64": 1e-8, "float32": 1e-3, "float16": 0.1, "bfloat16": 0.3}
 
@@ -49,8 +50,8 @@ def method_of(model, x, training, in_variables=False):
             not from tensors: what control flow captures of them has no forward mode.
 
     Raises:
-        ValueError: if the model has no trainable weights, a layer writes them when it is called, or
-            is not differentiated right; the message names the layer.
+        ValueError: if the model has no trainable weights, a layer writes them when it is called, is
+            not differentiated right or computes in float8; the message names the layer.
     """
     if not model.trainable_variables:
         raise ValueError(
@@ -87,6 +88,7 @@ def stateless_forward(model, weights, x, training):
 
 def _method(model, x, training, in_variables, kinds):
     """Returns what is known of the architecture of a model, or else asks."""
+    refuse_overwritten(model)
     built = architecture(model)
     key = (built, training, in_variables, kinds)
     if built is None or key not in _methods_of_architectures:

@@ -6,10 +6,12 @@ import keras
 from keras import ops
 
 from keras_taylor.derivatives.method import method_of
+from keras_taylor.derivatives.refusals import refuse_stateful
 from keras_taylor.models.lookahead import looking_ahead
 from keras_taylor.models.observation import Watched, observed, observed_apart
 from keras_taylor.models.tracking import ComparatorTracking, SavedTracking, training_batch
 from keras_taylor.taylor.own_losses import OwnLoss, has_own
+from keras_taylor.trajectory.batches import preprocessing
 
 
 @keras.saving.register_keras_serializable(package="keras_taylor")
@@ -51,7 +53,7 @@ class TaylorModel(Watched, keras.Model):
     Raises:
         ValueError: if the comparator is none of these or the model has no trainable weights; in
             `fit`, if a subclass has a `train_step` of its own, or a layer writes trainable weights
-            when it is called or is not differentiated right.
+            when it is called, is recurrent and stateful, or is not differentiated right.
 
     Example:
 
@@ -87,7 +89,8 @@ class TaylorModel(Watched, keras.Model):
 
         Raises:
             ValueError: if the model is a subclass of `keras.Model` with its own `call` or
-                `train_step`, or has weights that are none of its layers'.
+                `train_step`, preprocesses its data in `fit` as KerasHub's tasks do, or has weights
+                that are none of its layers'.
         """
         if has_own(model, "train_step"):
             raise ValueError(
@@ -104,6 +107,12 @@ class TaylorModel(Watched, keras.Model):
         if not model.built:
             raise ValueError(
                 f"model {model.name!r} is not built: give it an Input, or build it, first"
+            )
+        if preprocessing(model) is not None:
+            raise ValueError(
+                f"model {model.name!r} preprocesses its data in `fit`, which a TaylorModel of its "
+                "layers would not: map that over the data, `dataset.map(model.preprocess_samples)`,"
+                " and set `model.preprocessor = None` before `from_model`"
             )
         if isinstance(model, keras.Sequential):
             (inputs,), (outputs,) = model.inputs, model.outputs
@@ -144,6 +153,7 @@ class TaylorModel(Watched, keras.Model):
                 f"{type(self).__name__} has a train_step of its own in place of that of "
                 "TaylorModel, so that its Taylor loss is not known: leave it out"
             )
+        refuse_stateful(self)
         # Before a run and not in each of its steps, where asking would cost more than the answer.
         self._comparison.begin(self)
         is_new = self.train_function is None or force

@@ -12,6 +12,29 @@ def rounds(dataset):
             yield batch
 
 
+def preprocessing(model):
+    """Returns what `fit` of a model maps over its batches, as KerasHub's tasks do, or `None`.
+
+    That is a method `preprocess_samples(x, y, sample_weight)` which returns a batch, with a
+    `preprocessor` that is not `None`.
+    """
+    function = getattr(model, "preprocess_samples", None)
+    return None if getattr(model, "preprocessor", function) is None else function
+
+
+def preprocessed(model, batch):
+    """Returns a batch as `fit` gives it to the model's `train_step`."""
+    function = preprocessing(model)
+    if function is None:
+        return batch
+    return function(*keras.utils.unpack_x_y_sample_weight(tensors(batch)))
+
+
+def tensors(batch):
+    """Returns a batch with tensors for its arrays."""
+    return keras.tree.map_structure(_tensor, batch)
+
+
 def size(x):
     """Returns the number of examples in the inputs of a batch."""
     first = keras.tree.flatten(x)[0]
@@ -28,6 +51,10 @@ def arrays(structure):
     if structure is None:
         return None
     return keras.tree.map_structure(_array, structure)
+
+
+def _tensor(value):
+    return tf.convert_to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def _array(value):

@@ -213,7 +213,9 @@ def _check_replay(batch, loss):
     if not agree(replayed, loss):
         raise ValueError(
             f"replaying the first round gives a loss of {replayed}, training had {loss}: "
-            "the model's forward pass is not a function of its weights, its state and the batch"
+            "something else than the model's variables and the batch enters the loss, such as a "
+            "train_step that changes the batch or the loss, a tensor or variable that is not in "
+            "`model.variables`, or random numbers without a `keras.random.SeedGenerator`"
         )
 
 

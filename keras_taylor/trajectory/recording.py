@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 
+from keras_taylor.derivatives.refusals import refuse_stateful
 from keras_taylor.trajectory import batches, replacing
 from keras_taylor.trajectory.checkpoints import CHECKPOINT
 from keras_taylor.trajectory.locking import LOCK, locked
@@ -34,9 +35,10 @@ def record(
 ):
     """Trains a compiled model and keeps its rounds on disk.
 
-    A round is one batch: `train_on_batch` is called with it. For each round kept, the weights
-    before the update, the batch and the loss go to record files with checksums. Memory does not
-    grow with the number of rounds.
+    A round is one batch: the model's `train_step` gets it as `fit` would give it, after
+    `preprocess_samples` if the model has that, as KerasHub's tasks do. For each round kept, the
+    weights before the update, the batch and the loss go to record files with checksums. Memory
+    does not grow with the number of rounds.
 
     Args:
         model: A compiled and built model.
@@ -79,8 +81,9 @@ def record(
             is not empty, holds another recording (of another model, loss or optimizer, too), a
             damaged one, or is being written to; the model is not compiled or built or its loss has
             no reduction, the weights are not finite at the first round kept, the dataset ends
-            early, a callback ends training before a round is kept, or a replay of the first round
-            kept does not give its loss. What was recorded before stays valid.
+            early, a callback ends training before a round is kept, a `train_step` logs no loss, a
+            recurrent layer is stateful, or a replay of the first round kept does not give its
+            loss. What was recorded before stays valid.
         OSError: if the disk is full. What was recorded before stays valid.
 
     Example:
@@ -140,6 +143,7 @@ def _check_arguments(model, format_name):
             "a batch, before it is recorded"
         )
     check_reduced(model.loss)
+    refuse_stateful(model)
 
 
 def _check_new(path, resume):
@@ -157,6 +161,7 @@ def _check_new(path, resume):
 def _train(model, rounds, numbers, recorder, bar, watching):
     """Trains, as one epoch to callbacks."""
     model.stop_training = False
+    model.make_train_function()
     watching.on_train_begin()
     watching.on_epoch_begin(0)
     number, logs = numbers.start - 1, {}
@@ -180,9 +185,16 @@ def _train(model, rounds, numbers, recorder, bar, watching):
 
 
 def _train_round(model, number, batch, recorder):
+    batch = batches.preprocessed(model, batch)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     kept = recorder.before(number, x, y, sample_weight)
     model.reset_metrics()
-    logs = model.train_on_batch(x, y, sample_weight, return_dict=True)
+    # Not by `train_on_batch`, which makes three things of a pair.
+    logs = model.train_function(iter([batches.tensors(batch)]))
+    if "loss" not in logs:
+        raise ValueError(
+            f"the train_step of model {model.name!r} returned logs of {sorted(logs)}: expected the "
+            "loss of the batch among them, by the name 'loss'"
+        )
     recorder.after(number, kept, float(logs["loss"]))
     return logs
