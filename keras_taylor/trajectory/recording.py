@@ -189,12 +189,19 @@ def _train_round(model, number, batch, recorder):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     kept = recorder.before(number, x, y, sample_weight)
     model.reset_metrics()
-    # Not by `train_on_batch`, which makes three things of a pair.
-    logs = model.train_function(iter([batches.tensors(batch)]))
+    logs = _train_step(model, batches.tensors(batch))
+    recorder.after(number, kept, float(logs["loss"]))
+    return logs
+
+
+def _train_step(model, batch):
+    """Trains on a batch as it is, of which `train_on_batch` would make three things."""
+    # Private, as `fit` and `train_on_batch` call it: under a strategy, metrics are built by it.
+    model._maybe_symbolic_build(data_batch=keras.utils.unpack_x_y_sample_weight(batch))
+    logs = model.train_function(iter([batch]))
     if "loss" not in logs:
         raise ValueError(
             f"the train_step of model {model.name!r} returned logs of {sorted(logs)}: expected the "
             "loss of the batch among them, by the name 'loss'"
         )
-    recorder.after(number, kept, float(logs["loss"]))
     return logs
