@@ -11,9 +11,10 @@ class Diagnose(Cadence):
     """Prints `keras_taylor.diagnose` of the run at the end of epochs, or every so many rounds.
 
     The model's optimizer has a `RegretTracker`; training is not changed. The advice is for the
-    largest learning rate since `fit` began, whether a schedule or a callback sets it: rates are
-    read at the ends of epochs and at each look. Tracked sums go on over several calls of `fit` and
-    when a saved model is trained further.
+    largest learning rate over the rounds tracked, whether a schedule or a callback sets it: rates
+    are read at the ends of epochs and at each look. Tracked sums continue over several calls of
+    `fit` and when a saved model is trained further; with another tracker, or after its
+    `start_tracking`, rates and `latest` start again with them.
 
     Args:
         every: `"epoch"`, or k for a look after rounds k, 2k, 3k, ...
@@ -23,7 +24,7 @@ class Diagnose(Cadence):
         verbose: Whether to print.
 
     Attributes:
-        latest: The latest `keras_taylor.Diagnosis`, or `None`.
+        latest: The latest `keras_taylor.Diagnosis` of these rounds, or `None`.
 
     Raises:
         ValueError: if `every` is neither `"epoch"` nor a positive integer; in `fit`, if the
@@ -43,6 +44,7 @@ class Diagnose(Cadence):
         super().__init__(every)
         self._log_dir, self._recorder, self._verbose = log_dir, recorder, verbose
         self._writer, self._largest_rate, self.latest = None, 0.0, None
+        self._rounds_of = None
 
     def on_train_begin(self, logs=None):
         if tracker_of(self.model.optimizer) is None:
@@ -51,6 +53,7 @@ class Diagnose(Cadence):
                 "keras_taylor.optimizers.RegretTracker around its optimizer"
             )
         checked_tracker(self.model)
+        self._start_with_the_sums()
         if self._log_dir is not None and self._writer is None:
             self._writer = tf.summary.create_file_writer(str(self._log_dir))
 
@@ -75,6 +78,15 @@ class Diagnose(Cadence):
             with self._writer.as_default(step=int(self.model.optimizer.iterations)):
                 tf.summary.text("diagnosis", self.latest.to_markdown())
 
+    def _start_with_the_sums(self):
+        """Forgets the rates of rounds that are not in the tracker's sums."""
+        tracker = tracker_of(self.model.optimizer)
+        # The tracker itself is kept: the id of one that is gone may be that of another.
+        found = tracker, tracker.start_count
+        if self._rounds_of != found:
+            self._rounds_of, self._largest_rate, self.latest = found, 0.0, None
+
     def _see_rate(self):
+        self._start_with_the_sums()
         rate = float(self.model.optimizer.learning_rate)
         self._largest_rate = max(self._largest_rate, rate)

@@ -45,6 +45,10 @@ class RegretTracker(RegretReadings):
     replicas. If a gradient or the loss of a round is not finite, the round is left out and counted
     in `skipped_steps`.
 
+    Gradients are taken at the weights. If a method takes them elsewhere (sharpness-aware
+    minimisation, extragradient, lookahead points), say where with `gradient_point`; else linear
+    regret and the lower bound do not hold.
+
     The tracker sees the loss in `scale_loss`, which `fit` calls. In a custom loop, call
     `loss = optimizer.scale_loss(loss)` once before each `apply`. Without the loss, `average_loss`
     and `optimum_lower_bound` are NaN, which a warning says once, while linear regret is not
@@ -109,7 +113,7 @@ class RegretTracker(RegretReadings):
             inner_optimizer, radius, track_snr, track_step_ratio, momentum, every, name
         )
         # Under `tf.distribute`, each replica runs a round in its own thread.
-        self._loss_by_thread, self._round_by_thread = {}, {}
+        self._loss_by_thread, self._round_by_thread, self._point_by_thread = {}, {}, {}
         self._has_missed_loss = False
         _latest[self.name] = self
 
@@ -117,8 +121,40 @@ class RegretTracker(RegretReadings):
         self._loss_by_thread[threading.get_ident()] = loss
         return super().scale_loss(loss)
 
+    def gradient_point(self, point):
+        """Says where the next gradient is taken, if that is not at the weights.
+
+        The round is then about that point P: `<g, P - W^1>` is summed, and R covers P. Call it once
+        before `apply`, in a graph or not; `scale_loss` takes the loss at P.
+
+        Args:
+            point: Tensors like the variables that the optimizer was built for, in their order.
+
+        Raises:
+            ValueError: if there is not one tensor of the same shape for each variable.
+
+        Example:
+
+        >>> weight = keras.Variable([1.0], name="w")
+        >>> tracker = RegretTracker(keras.optimizers.SGD(0.1))
+        >>> tracker.build([weight])
+        >>> for _ in range(2):  # the gradient of w^2 at 3
+        ...     tracker.gradient_point([np.array([3.0], "float32")])
+        ...     tracker.apply([np.array([6.0], "float32")])
+        >>> float(tracker.linear_regret())  # 2 * 6 * (3 - 1) + R * 12, R = 3 - 1
+        48.0
+        """
+        shapes = [tuple(variable.shape) for variable in self._trainable_variables]
+        found = [tuple(ops.shape(tensor)) for tensor in point]
+        if found != shapes:
+            raise ValueError(
+                f"point must have a tensor for each variable, of shapes {shapes}, received {found}"
+            )
+        self._point_by_thread[threading.get_ident()] = list(map(ops.convert_to_tensor, point))
+
     def before_update(self, gradients, variables):
         loss = self._loss_by_thread.pop(threading.get_ident(), None)
+        point = self._point_by_thread.pop(threading.get_ident(), None)
         is_known = loss is not None and backend.is_reachable(loss)
         if not is_known:
             self._tell_of_missing_loss()
@@ -126,14 +162,14 @@ class RegretTracker(RegretReadings):
         (loss,) = backend.sum_over_replicas([loss])
         read = self._reader(gradients, variables)
         if self.every == 1:
-            recorded = self._record(read(), loss, is_known)
+            recorded = self._record(read(), loss, is_known, point)
         else:
-            recorded = self._record_when_due(read, loss, is_known)
+            recorded = self._record_when_due(read, loss, is_known, point)
         if self._tracks_updates:
             self._round_by_thread[threading.get_ident()] = recorded
         return gradients
 
-    def _record_when_due(self, read, loss, loss_is_known):
+    def _record_when_due(self, read, loss, loss_is_known, point):
         """Adds one round in `every` to the sums; returns gradients, weights and whether it did.
 
         The gradients are a function of that, the weights before the update are variables.
@@ -141,7 +177,7 @@ class RegretTracker(RegretReadings):
         is_due = ops.equal(self._passed_rounds % self.every, 0)
 
         def record():
-            _, weights, is_finite = self._record(read(), loss, loss_is_known)
+            _, weights, is_finite = self._record(read(), loss, loss_is_known, point)
             # Variables, because a branch that is not taken would have to return as much.
             for kept, weight in zip(self._weights_before, weights, strict=False):
                 kept.assign(weight)
@@ -212,18 +248,20 @@ class RegretTracker(RegretReadings):
 
         return make
 
-    def _record(self, gradients, loss, loss_is_known):
+    def _record(self, gradients, loss, loss_is_known, point=None):
         """Adds a round to the sums if it is finite; returns gradients, weights and whether it is.
 
         Args:
             gradients: The gradients as matrices.
             loss: The loss, NaN if it is not known.
             loss_is_known: Whether the loss has to be finite.
+            point: Where the gradient was taken, if not at the weights.
         """
         weights = self._weights()
+        points = weights if point is None else self._matrices(point)
         is_first = ops.equal(self._steps + self._skipped_steps, 0)
         ops.cond(is_first, lambda: self._sums.set_first_weights(weights), lambda: None)
-        terms = self._sums.terms(gradients, weights)
+        terms = self._sums.terms(gradients, points)
         # A gradient that is not finite makes its own terms so. Squares that overflow count as such.
         total = ops.sum(terms)
         is_finite = ops.isfinite(total + loss if loss_is_known else total)
@@ -244,8 +282,14 @@ class RegretTracker(RegretReadings):
     def _weights(self):
         """Returns the present weights as matrices, which updates do not change if these matter."""
         variables = [self._trainable_variables[index] for index in self._tracked_indices]
-        values = backend.snapshot(variables) if self._tracks_updates else variables
-        return self._scopes.matrices([ops.cast(v, self._dtype) for v in values])
+        return self._cut(backend.snapshot(variables) if self._tracks_updates else variables)
+
+    def _matrices(self, tensors):
+        """Returns tensors like all variables as matrices of those that are tracked."""
+        return self._cut([tensors[index] for index in self._tracked_indices])
+
+    def _cut(self, values):
+        return self._scopes.matrices([ops.cast(value, self._dtype) for value in values])
 
 
 def _summed(loss):

@@ -49,6 +49,8 @@ class TrackedSums(OptimizerWrapper):
         self.track_snr, self.track_step_ratio = bool(track_snr), bool(track_step_ratio)
         self.momentum = None if momentum is None else float(momentum)
         self.every = int(every)
+        # How often tracking started, for callers that keep something about the rounds tracked.
+        self.start_count = 0
         self._scopes = self._sums = None
         self._steps = self._add_variable((), "steps", "int64")
         self._skipped_steps = self._add_variable((), "skipped_steps", "int64")
@@ -111,6 +113,10 @@ class TrackedSums(OptimizerWrapper):
         counts += [] if self._passed_rounds is None else [self._passed_rounds]
         for variable in [*counts, self._loss_sum, *sums]:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
+        self.start_count += 1
+
+    def start_again(self):
+        self.start_tracking()
 
     def get_config(self):
         names = ("radius", "track_snr", "track_step_ratio", "momentum", "every")

@@ -2,6 +2,7 @@
 
 import copy
 import numbers
+import warnings
 
 import keras
 
@@ -140,8 +141,24 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
             variable.assign(weight)
 
     def load_own_variables(self, store):
-        _check_count(self, len(store.keys()), "the saved optimizer has")
-        super().load_own_variables(store)
+        # As Keras does: a model's weights load, whatever optimizer they were saved with.
+        saved = [tuple(store[str(number)].shape) for number in range(len(store.keys()))]
+        if self.built and saved == [tuple(variable.shape) for variable in self.variables]:
+            super().load_own_variables(store)
+            return
+        state = f"has {len(self.variables)} variables" if self.built else "is not built yet"
+        warnings.warn(
+            f"the state of {self.name} was not loaded: it {state}, and the saved optimizer has "
+            f"{len(saved)}, of other shapes. The optimizer keeps its present state, and tracked "
+            "sums start from zero with the next round",
+            stacklevel=2,
+        )
+        for optimizer in wrapped(self):
+            if isinstance(optimizer, OptimizerWrapper):
+                optimizer.start_again()
+
+    def start_again(self):
+        """Forgets the rounds so far, for weights that come from elsewhere; by default nothing."""
 
     def __deepcopy__(self, memo):
         """Returns an optimizer of the same variables with a state of its own."""

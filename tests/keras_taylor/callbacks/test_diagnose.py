@@ -64,3 +64,32 @@ def test_a_missing_tracker_is_told():
         _fit(_model(keras.optimizers.SGD(), tracked=False), kt.callbacks.Diagnose())
     with pytest.raises(ValueError, match="every must be"):
         kt.callbacks.Diagnose(every=0)
+
+
+def test_rates_of_other_rounds_are_forgotten():
+    """One callback over two trackers, and over a start of the sums: as `diagnose` each time."""
+    advisor = kt.callbacks.Diagnose(verbose=False)
+    model = _model(keras.optimizers.SGD(0.1))
+    _fit(model, advisor)
+    assert advisor.latest.learning_rate == pytest.approx(0.1)
+    model.optimizer.start_tracking()
+    model.optimizer.learning_rate = 1e-3
+    _fit(model, advisor)
+    _check_as_by_function(advisor, model, 1e-3)
+    model.compile(kt.optimizers.RegretTracker(keras.optimizers.SGD(1e-4)), loss="mse")
+    _fit(model, advisor)
+    _check_as_by_function(advisor, model, 1e-4)
+
+
+def test_the_largest_rate_of_the_rounds_in_the_sums_is_kept_over_fits():
+    advisor, model = kt.callbacks.Diagnose(verbose=False), _model(keras.optimizers.SGD(0.1))
+    _fit(model, advisor)
+    model.optimizer.learning_rate = 1e-3
+    _fit(model, advisor)
+    assert advisor.latest.learning_rate == pytest.approx(0.1)
+
+
+def _check_as_by_function(advisor, model, rate):
+    found = kt.diagnose(model.optimizer).network
+    assert advisor.latest.learning_rate == pytest.approx(rate)
+    assert advisor.latest.network["suggested_rate"] == pytest.approx(found["suggested_rate"])
