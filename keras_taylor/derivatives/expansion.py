@@ -15,6 +15,7 @@ Which way the derivative goes is decided once for each model, see `method_of`:
 import contextlib
 import inspect
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -135,15 +136,16 @@ def _products(outputs, pull, directions):
         tape.watch(upstream)
         pulled = pull(upstream)
         # Linear in `upstream`: the derivative there is the Jacobian-vector product.
-        products = [
-            sum(
-                ops.sum(one * tangent)
-                for one, tangent in zip(pulled, direction, strict=True)
-                if tangent is not None
-            )
-            for direction in directions
-        ]
+        products = [_inner_product(pulled, direction) for direction in directions]
     return [tape.gradient(product, upstream) for product in products]
+
+
+def _inner_product(tensors, direction):
+    """Returns the sum of products with a direction, in the widest of the dtypes."""
+    pairs = [(t, d) for t, d in zip(tensors, direction, strict=True) if d is not None]
+    terms = [ops.sum(tensor * move) for tensor, move in pairs]
+    dtype = keras.backend.result_type(*(term.dtype for term in terms))
+    return sum(ops.cast(term, dtype) for term in terms)
 
 
 def _filled(outputs, tangents):

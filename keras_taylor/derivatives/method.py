@@ -266,5 +266,7 @@ def _has_control_flow(model, x, training):
 
 def _tolerance(model):
     dtypes = {*(layer.compute_dtype for layer in leaf_layers(model)), model.compute_dtype}
+    # Weights may be less precise than their layer, as those of LoRA are in a float64 model.
+    dtypes |= {variable.dtype for variable in model.trainable_variables}
     # Layers that look up text or categories compute in these, with no derivative.
     return max(ADJOINT_TOLERANCE[dtype] for dtype in dtypes if dtype in ADJOINT_TOLERANCE)

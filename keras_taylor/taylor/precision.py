@@ -56,9 +56,32 @@ def _copy(model):
         config = _wide_config(keras.saving.serialize_keras_object(plain))
         with floatx(WIDE):
             copy = keras.saving.deserialize_keras_object(config, safe_mode=False)
+            _mend(plain, copy)
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
     return copy if copy.built and _table(model) == _table(copy) else None
+
+
+def _mend(model, copy):
+    """Makes a copy what its model became after it was made, which no configuration has.
+
+    Layers may have been frozen, each by itself, and LoRA may have been enabled on them.
+    """
+    pairs = list(zip(*(m._flatten_layers(include_self=False) for m in (model, copy)), strict=True))
+    for layer, copied in pairs:
+        if getattr(layer, "lora_enabled", False) and not copied.lora_enabled:
+            copied.enable_lora(layer.lora_rank, lora_alpha=layer.lora_alpha)
+    # Outer layers set the flags of inner ones.
+    for layer, copied in pairs:
+        copied.trainable = layer.trainable
+    for layer, copied in pairs:
+        variables = zip(layer._trainable_variables, copied._trainable_variables, strict=True)
+        for variable, other in variables:
+            other.trainable = variable.trainable
+    for variable in copy.trainable_variables:
+        # Keras makes weights of LoRA in float32, whatever it is told. Their values are given in
+        # each call, so that the dtype is all there is to change; it has no public setter.
+        variable._dtype = WIDE
 
 
 def _draws(layer):
