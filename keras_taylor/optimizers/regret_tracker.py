@@ -6,12 +6,14 @@ import warnings
 import weakref
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_taylor import backend
 from keras_taylor.optimizers.regret_readings import RegretReadings
 from keras_taylor.optimizers.wrapper import wrapped
 from keras_taylor.tracking.linear_regret import SUM_DTYPE
+from keras_taylor.tracking.sparse_rows import TouchedRows
 
 # The latest tracker of each name. A saved metric uses it to find the tracker that was loaded first.
 _latest = weakref.WeakValueDictionary()
@@ -150,22 +152,26 @@ class RegretTracker(RegretReadings):
             raise ValueError(
                 f"point must have a tensor for each variable, of shapes {shapes}, received {found}"
             )
-        self._point_by_thread[threading.get_ident()] = list(map(ops.convert_to_tensor, point))
+        # Copies: tensors of variables would follow them back to the weights.
+        self._point_by_thread[threading.get_ident()] = list(map(ops.copy, point))
 
     def before_update(self, gradients, variables):
         loss = self._loss_by_thread.pop(threading.get_ident(), None)
         point = self._point_by_thread.pop(threading.get_ident(), None)
+        # One that was given in another graph belongs to another round.
+        point = point if point and all(map(backend.is_reachable, point)) else None
         is_known = loss is not None and backend.is_reachable(loss)
         if not is_known:
             self._tell_of_missing_loss()
         loss = ops.cast(_summed(loss) if is_known else float("nan"), SUM_DTYPE)
         (loss,) = backend.sum_over_replicas([loss])
-        read = self._reader(gradients, variables)
+        touched = self._touched(gradients, variables) if point is None else {}
+        read = self._reader(gradients, variables, touched)
         if self.every == 1:
-            recorded = self._record(read(), loss, is_known, point)
+            recorded = *self._record(read(), loss, is_known, point, touched), touched
         else:
             recorded = self._record_when_due(read, loss, is_known, point)
-        if self._tracks_updates:
+        if self._tracks_updates or touched:
             self._round_by_thread[threading.get_ident()] = recorded
         return gradients
 
@@ -185,7 +191,7 @@ class RegretTracker(RegretReadings):
 
         is_recorded = ops.cond(is_due, record, lambda: ops.convert_to_tensor(False))
         backend.add_in_place(self._passed_rounds, 1)
-        return read, self._weights_before, is_recorded
+        return read, self._weights_before, is_recorded, {}
 
     def _tell_of_missing_loss(self):
         if self._has_missed_loss:
@@ -200,21 +206,41 @@ class RegretTracker(RegretReadings):
         )
 
     def after_update(self):
-        if not self._tracks_updates:
+        recorded = self._round_by_thread.pop(threading.get_ident(), None)
+        if recorded is None:
             return
-        gradients, weights, is_finite = self._round_by_thread.pop(threading.get_ident())
+        gradients, weights, is_finite, touched = recorded
 
         def add(gradients):
-            self._sums.add_updates(gradients, weights, self._weights(), is_finite)
+            after = self._weights(touched)
+            if touched:
+                self._sums.follow(touched, weights, after, self._all_weights, self._steps)
+            if self._tracks_updates:
+                self._sums.add_updates(gradients, weights, after, is_finite)
 
         if self.every == 1:
             add(gradients)
         else:
             ops.cond(is_finite, lambda: add(gradients()), lambda: None)
 
-    def _reader(self, gradients, variables):
+    def _touched(self, gradients, variables):
+        """Returns `{number of a piece: TouchedRows}` of the sparse gradients that are kept so."""
+        if not self._tables or backend.replica_count() > 1 or self.loss_scale_factor is not None:
+            return {}
+        by_index = {
+            self._get_variable_index(variable): gradient
+            for gradient, variable in zip(gradients, variables, strict=True)
+        }
+        found = {n: by_index.get(self._tracked_indices[p]) for n, p in self._tables.items()}
+        return {n: TouchedRows(g) for n, g in found.items() if isinstance(g, tf.IndexedSlices)}
+
+    def _reader(self, gradients, variables, touched):
         """Returns a function that returns the gradients as matrices, of all replicas together."""
         comparable = self._comparable(gradients, variables)
+        for number, rows in touched.items():
+            comparable[self._tables[number]] = functools.partial(
+                ops.cast, rows.gradient, self._dtype
+            )
         if backend.replica_count() == 1:
             return lambda: self._scopes.matrices([make() for make in comparable])
         # Replicas meet outside of conditions.
@@ -248,7 +274,7 @@ class RegretTracker(RegretReadings):
 
         return make
 
-    def _record(self, gradients, loss, loss_is_known, point=None):
+    def _record(self, gradients, loss, loss_is_known, point=None, touched=None):
         """Adds a round to the sums if it is finite; returns gradients, weights and whether it is.
 
         Args:
@@ -256,12 +282,15 @@ class RegretTracker(RegretReadings):
             loss: The loss, NaN if it is not known.
             loss_is_known: Whether the loss has to be finite.
             point: Where the gradient was taken, if not at the weights.
+            touched: Rows of sparse gradients, from `_touched`.
         """
-        weights = self._weights()
+        touched = touched or {}
+        weights = self._weights(touched)
         points = weights if point is None else self._matrices(point)
         is_first = ops.equal(self._steps + self._skipped_steps, 0)
-        ops.cond(is_first, lambda: self._sums.set_first_weights(weights), lambda: None)
-        terms = self._sums.terms(gradients, points)
+        first = self._all_weights if touched else lambda: weights
+        ops.cond(is_first, lambda: self._sums.set_first_weights(first()), lambda: None)
+        terms = self._sums.terms(gradients, points, touched)
         # A gradient that is not finite makes its own terms so. Squares that overflow count as such.
         total = ops.sum(terms)
         is_finite = ops.isfinite(total + loss if loss_is_known else total)
@@ -269,7 +298,7 @@ class RegretTracker(RegretReadings):
         def add():
             backend.add_in_place(self._steps, 1)
             backend.add_in_place(self._loss_sum, loss)
-            self._sums.add(gradients, terms, self._steps)
+            self._sums.add(gradients, terms, self._steps, touched)
 
         def skip():
             backend.add_in_place(self._skipped_steps, 1)
@@ -279,10 +308,25 @@ class RegretTracker(RegretReadings):
         ops.cond(is_finite, add, skip)
         return gradients, weights, is_finite
 
-    def _weights(self):
-        """Returns the present weights as matrices, which updates do not change if these matter."""
+    def _weights(self, touched=()):
+        """Returns the present weights as matrices, which updates do not change if these matter.
+
+        Of some pieces they are the rows touched.
+        """
+        tables = {self._tables[number]: touched[number] for number in touched}
         variables = [self._trainable_variables[index] for index in self._tracked_indices]
-        return self._cut(backend.snapshot(variables) if self._tracks_updates else variables)
+        return self._cut(
+            [
+                tables[place].of(variable.value)
+                if place in tables
+                else (backend.snapshot([variable])[0] if self._tracks_updates else variable)
+                for place, variable in enumerate(variables)
+            ]
+        )
+
+    def _all_weights(self):
+        """Returns the present weights as matrices."""
+        return self._cut([self._trainable_variables[index] for index in self._tracked_indices])
 
     def _matrices(self, tensors):
         """Returns tensors like all variables as matrices of those that are tracked."""

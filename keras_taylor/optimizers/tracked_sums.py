@@ -6,6 +6,7 @@ from keras import ops
 from keras_taylor.optimizers.wrapper import OptimizerWrapper
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.regret_sums import RegretSums
+from keras_taylor.tracking.sparse_rows import moves_touched_rows_only
 from keras_taylor.weights.arguments import check_momentum, check_radius, is_whole
 from keras_taylor.weights.scope_names import parsed
 from keras_taylor.weights.scopes import Scopes
@@ -73,15 +74,28 @@ class TrackedSums(OptimizerWrapper):
         self._scopes = Scopes(tracked)
         self._dtype = _widest(variable.dtype for variable in tracked)
         # `W^1` is zero until the first round, because this may run while that round is traced.
-        self._sums = RegretSums(
-            self._add_variable, self._scopes, self._dtype, self.track_snr, self.track_step_ratio
-        )
+        self._tables = self._numbers_of_tables(tracked)
+        options = self.track_snr, self.track_step_ratio, list(self._tables)
+        self._sums = RegretSums(self._add_variable, self._scopes, self._dtype, *options)
         if self.every > 1 and self._tracks_updates:
             self._weights_before = [
                 self._add_variable(shape, "weights_before", self._dtype)
                 for shape in self._sums.shapes
             ]
         super().build(variables)
+
+    def _numbers_of_tables(self, tracked):
+        """Returns `{number of a piece: place of its weight}` of those with sparse sums."""
+        if self.every > 1 or self.track_snr:
+            return {}
+        return {
+            number: piece.weights[0]
+            for number, piece in enumerate(self._scopes.pieces)
+            if len(piece.weights) == 1
+            and len(tracked[piece.weights[0]].shape) == 2
+            and piece.rows > 1
+            and moves_touched_rows_only(self.inner_optimizer, tracked[piece.weights[0]])
+        }
 
     @property
     def _tracks_updates(self):

@@ -69,8 +69,11 @@ def _mend(model, copy):
     """
     pairs = list(zip(*(m._flatten_layers(include_self=False) for m in (model, copy)), strict=True))
     for layer, copied in pairs:
-        if getattr(layer, "lora_enabled", False) and not copied.lora_enabled:
-            copied.enable_lora(layer.lora_rank, lora_alpha=layer.lora_alpha)
+        if getattr(layer, "lora_enabled", False):
+            if not copied.lora_enabled:
+                copied.enable_lora(layer.lora_rank)
+            # Layers that are read back have their rank for it.
+            copied.lora_alpha = layer.lora_alpha
     # Outer layers set the flags of inner ones.
     for layer, copied in pairs:
         copied.trainable = layer.trainable

@@ -72,16 +72,20 @@ class GradientSums:
         """Returns all variables."""
         return [*self._totals, *self._recent.values()]
 
-    def add(self, gradients, rounds):
+    def add(self, gradients, rounds, touched=None):
         """Adds the gradients of a round.
 
         Args:
             gradients: Tensors like the sums.
             rounds: The number of rounds with this one, a scalar tensor.
+            touched: `{number of a tensor: TouchedRows}` of sparse gradients, or `None`.
         """
         for number, (total, gradient) in enumerate(zip(self._totals, gradients, strict=True)):
             latest = self._recent.get(number, total)
-            backend.add_in_place(latest, ops.cast(gradient, latest.dtype))
+            if touched and number in touched:
+                touched[number].add_gradient(latest)
+            else:
+                backend.add_in_place(latest, ops.cast(gradient, latest.dtype))
         if self._recent:
             is_due = ops.equal(rounds % RECENT_ROUNDS, 0)
             ops.cond(is_due, self._add_recent, lambda: None)

@@ -16,7 +16,7 @@ from keras import ops
 from keras_taylor import backend
 from keras_taylor.tracking import linear_regret as bounds
 from keras_taylor.tracking.gradient_agreement import gradient_agreement
-from keras_taylor.tracking.gradient_sums import GradientSums
+from keras_taylor.tracking.gradient_sums import RECENT_ROUNDS, GradientSums
 from keras_taylor.tracking.guarantee import guarantee
 from keras_taylor.tracking.signal_to_noise import SignalToNoiseSums
 
@@ -33,6 +33,8 @@ class RegretSums:
             `keras_taylor.tracking.gradient_sums` makes them, or float64 with `track_snr`.
         track_snr: Whether to make the sums for signal-to-noise ratios, too.
         track_updates: Whether to make the sum of squared updates, too.
+        tables: Numbers of the pieces whose gradients may be sparse, see
+            `keras_taylor.tracking.sparse_rows`.
 
     Attributes:
         shapes: The shapes of the matrices.
@@ -40,7 +42,9 @@ class RegretSums:
         squared_updates: `sum_n ||W_u^(n+1) - W_u^n||^2`, a variable `(unit_count,)`, or `None`.
     """
 
-    def __init__(self, add_variable, scopes, dtype, track_snr=False, track_updates=False):
+    def __init__(
+        self, add_variable, scopes, dtype, track_snr=False, track_updates=False, tables=()
+    ):
         def add_sum(shape, name):
             return add_variable(shape, name, bounds.SUM_DTYPE)
 
@@ -61,6 +65,10 @@ class RegretSums:
         self.squared_updates = None
         if track_updates:
             self.squared_updates = add_sum((scopes.unit_count,), "squared_update")
+        # `||W_u^n - W_u^1||^2` of the present weights of tables.
+        self._table_distances = {
+            number: add_sum((shapes[number][1],), "table_distance") for number in tables
+        }
 
     def variables(self):
         """Returns the variables that are zero before the first round; `W^1` is not among them."""
@@ -72,6 +80,7 @@ class RegretSums:
             self._not_finite,
             *(() if self.squared_updates is None else (self.squared_updates,)),
             *(self.noise.variables() if self.noise is not None else ()),
+            *self._table_distances.values(),
         ]
 
     @property
@@ -84,31 +93,76 @@ class RegretSums:
         for variable, weight in zip(self._first_weights, weights, strict=True):
             variable.assign(weight)
 
-    def terms(self, gradients, weights):
+    def terms(self, gradients, weights, touched):
         """Returns what a round adds for each unit.
 
         Args:
             gradients: `g^n` as matrices.
             weights: `W^n` as matrices.
+            touched: `{number of a piece: TouchedRows}`: of these pieces gradients and weights are
+                the rows touched.
 
         Returns:
             A float64 tensor `(3, unit_count)`: `<g_u^n, W_u^n - W_u^1>`, `||g_u^n||^2` and
             `||W_u^n - W_u^1||^2`.
         """
-        displacements = [w - f for w, f in zip(weights, self._first_weights, strict=True)]
+        displacements = [w - f for w, f in zip(weights, self._first(touched), strict=True)]
         pairs = [(gradients, displacements), (gradients, gradients), (displacements, displacements)]
-        return ops.cast(self._scopes.inner_products(pairs), bounds.SUM_DTYPE)
+        found = ops.cast(self._scopes.inner_products(pairs), bounds.SUM_DTYPE)
+        for number in touched:
+            rest = self._table_distances[number] - _column_squares(displacements[number])
+            (weight,) = self._scopes.pieces[number].weights
+            begin = self._scopes.first_units[weight]
+            after = self._scopes.unit_count - begin - rest.shape[0]
+            # Rounding may leave less than nothing.
+            found += ops.pad(ops.maximum(rest, 0.0)[None], ((2, 0), (begin, after)))
+        return found
 
-    def add(self, gradients, terms, rounds):
+    def _first(self, touched):
+        """Returns `W^1` as matrices, of some pieces the rows touched."""
+        return [
+            touched[number].of(first.value) if number in touched else first
+            for number, first in enumerate(self._first_weights)
+        ]
+
+    def follow(self, touched, before, after, whole, rounds):
+        """Follows the distances of tables from `W^1` through an update, of which a few rows change.
+
+        Every `RECENT_ROUNDS` rounds they are computed anew from all rows.
+
+        Args:
+            touched: As of `terms`.
+            before: The weights before the update as matrices, of tables the rows touched.
+            after: Those after it.
+            whole: Function without arguments that returns all weights as matrices.
+            rounds: The number of rounds, a scalar tensor.
+        """
+        firsts = self._first(touched)
+
+        def by_rows():
+            for number in touched:
+                pair = (_column_squares(w[number] - firsts[number]) for w in (after, before))
+                backend.add_in_place(self._table_distances[number], next(pair) - next(pair))
+
+        def by_all():
+            weights = whole()
+            for number in touched:
+                moves = weights[number] - self._first_weights[number]
+                self._table_distances[number].assign(_column_squares(moves))
+
+        ops.cond(ops.equal(rounds % RECENT_ROUNDS, 0), by_all, by_rows)
+
+    def add(self, gradients, terms, rounds, touched):
         """Adds a round.
 
         Args:
             gradients: `g^n` as matrices.
             terms: Its `terms`.
             rounds: The number of rounds with this one, a scalar tensor.
+            touched: As of `terms`.
         """
         backend.add_in_place(self._unit_sums, terms[:2])
-        self._gradient_sums.add(gradients, rounds)
+        self._gradient_sums.add(gradients, rounds, touched)
         units = terms[2]
         network, layers = ops.sum(units, keepdims=True), self._scopes.totals(units, "layers")
         squares = ops.concatenate([network, layers, units])
@@ -240,3 +294,8 @@ class RegretSums:
         return bounds.linear_regret_against(
             self._scopes, self._unit_sums[0], self.gradient_sums, displacement, kind
         )
+
+
+def _column_squares(matrix):
+    """Returns the squared norm of each column, a float64 vector."""
+    return ops.cast(backend.column_sums(ops.square(matrix))[0], bounds.SUM_DTYPE)

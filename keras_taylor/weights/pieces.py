@@ -68,10 +68,12 @@ class Pieces:
             self.pieces.append(Piece(tuple(self._small), 1, columns))
 
     def matrices(self, tensors):
-        """Returns tensors shaped like the weights as matrices `(rows, columns)`, one a piece."""
+        """Returns tensors shaped like the weights as matrices `(rows, columns)`, one a piece.
+
+        Of large weights the tensors may have other numbers of rows.
+        """
         matrices = [
-            ops.reshape(tensors[index], (self._rows[index], self._unit_counts[index]))
-            for index in self._large
+            ops.reshape(tensors[index], (-1, self._unit_counts[index])) for index in self._large
         ]
         if self._small:
             flat = [

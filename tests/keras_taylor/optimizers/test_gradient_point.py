@@ -31,13 +31,14 @@ def _sharpness_aware_step(model, x, y):
     moves = [RHO * g / norm for g in gradients]
     for variable, move in zip(variables, moves, strict=True):
         variable.assign_add(move)
+    # Variables, which go back to the weights before the update.
     points = [tf.identity(v.value) for v in variables]
+    tracker.gradient_point(variables)
     with tf.GradientTape() as tape:
         loss = tracker.scale_loss(loss_of(y, model(x, training=True)))
     gradients = tape.gradient(loss, [v.value for v in variables])
     for variable, move in zip(variables, moves, strict=True):
         variable.assign_sub(move)
-    tracker.gradient_point(points)
     tracker.apply(gradients, variables)
     return gradients, points, loss
 

@@ -70,6 +70,19 @@ def test_the_optimum_of_a_model_with_lora_is_certified_in_float64(tmp_path, scop
     assert {v.dtype for v in widened(model).trainable_variables} == {"float64"}
 
 
+def test_a_copy_scales_lora_as_its_model():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a")], name="net")
+    model.layers[0].enable_lora(2, lora_alpha=10.0)
+    for variable in model.trainable_variables:
+        variable.assign(np.full(variable.shape, 0.5))
+    read_back = keras.models.clone_model(model)
+    assert read_back.layers[0].lora_enabled
+    x = np.ones((2, 4))
+    values = [[np.asarray(v, "float64") for v in vs] for vs in _values(model)]
+    found, _ = widened(model).stateless_call(*values, x)
+    np.testing.assert_allclose(found, model(x), rtol=1e-5)
+
+
 def _nested():
     inputs = keras.Input((4,))
     hidden = layers.BatchNormalization(name="norm")(layers.Dense(5, "relu", name="one")(inputs))
