@@ -25,10 +25,10 @@ import keras_taylor as kt
 from benchmarks import reporting
 from experiments.reports import formatting
 from experiments.tasks import tasks
-from keras_taylor.optimum.affine import AffineObjective
+from keras_taylor.optimum.driver import objectives
+from keras_taylor.optimum.objective import Objective
+from keras_taylor.optimum.requests import Evaluate, Multiply
 from keras_taylor.optimum.sampled_rounds import rounds_of
-from keras_taylor.optimum.solver import objective_of
-from keras_taylor.optimum.streamed import StreamedObjective
 from keras_taylor.weights.parts import Part
 
 SHARE_KEPT, EXAMPLES = 600 / 3900, 16
@@ -103,17 +103,18 @@ def measure_passes(path):
 
 def _passes_of(rounds, layer, scale):
     part = Part(rounds.scopes, f"layer:{layer}")
-    streamed, objective = StreamedObjective(rounds, part), objective_of(rounds, part)
     # What is kept of the layer is collected here.
-    objective = objective.on_features() if isinstance(objective, AffineObjective) else objective
+    (on_features,) = objectives(rounds, [part.name])
+    through_model = Objective(rounds, [part])
     point = part.vector(rounds.first)
     vector = np.random.default_rng(0).normal(size=point.shape)
-    row = {"layer": layer, "way": type(objective).__name__}
-    for name, one in {"through the model": streamed, "on features": objective}.items():
-        for kind, run in {
-            "product": functools.partial(one.curvature_product, point, vector),
-            "value": functools.partial(one.value_and_gradient, point),
+    row = {"layer": layer, "has_features": on_features.is_on_features}
+    for name, one in {"through the model": through_model, "on features": on_features}.items():
+        for kind, request in {
+            "product": Multiply(point, vector),
+            "value": Evaluate(point),
         }.items():
+            run = functools.partial(one.answers, {0: request})
             run()  # Traces.
             row[f"{kind} {name}"] = scale * min(_seconds(run) for _ in range(3))
     return row

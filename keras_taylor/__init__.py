@@ -20,7 +20,7 @@ from keras_taylor.models import TaylorModel
 from keras_taylor.optimum.decomposition import Decomposition, decompose
 from keras_taylor.optimum.growth import Rate
 from keras_taylor.optimum.optimum import Optimum
-from keras_taylor.optimum.solve import taylor_optimum
+from keras_taylor.optimum.taylor_optimum import taylor_optimum
 from keras_taylor.taylor.losses import (
     taylor_curvature_product,
     taylor_loss,

@@ -10,7 +10,7 @@ import keras_taylor as kt
 from experiments.runs import callbacks, event_logs, training
 from experiments.tasks import tasks
 from keras_taylor.optimum.optimum import INTERRUPTED
-from keras_taylor.optimum.solve import NoMovementError
+from keras_taylor.optimum.taylor_optimum import NoMovementError
 
 PROBE, SNAPSHOTS, WINDOWS = 500, 20, 40
 

@@ -1,19 +1,20 @@
 """Average loss = Taylor optimum + regret, over growing numbers of rounds."""
 
+import contextlib
 import csv
+import itertools
 import math
 import pathlib
 
 import keras
 import numpy as np
 
-from keras_taylor.optimum.groups import groups, solve_group
+from keras_taylor.optimum.driver import objectives, solve
 from keras_taylor.optimum.growth import RecordedSeries, SampledSeries, rate_of
 from keras_taylor.optimum.optimum import INTERRUPTED
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
-from keras_taylor.optimum.solver import Solver
-from keras_taylor.optimum.tolerance import checked_tolerance
+from keras_taylor.optimum.taylor_optimum import checked_tolerance
 from keras_taylor.weights.arguments import check_passes, is_whole, listed_radii
 from keras_taylor.weights.parts import part_names
 
@@ -197,57 +198,47 @@ def decompose(
 def _solved(data, names, horizons, radii, tolerance, max_passes):
     """Yields for each part and horizon, for each radius: a row, the rounds' regrets, the reason.
 
-    Ends early where the user interrupts it.
+    Ends early if the user interrupts it.
     """
     try:
         linear = RecordedLinearRegret(data, horizons)
     except KeyboardInterrupt:
         return
-
-    def solve(solver):
-        return _over_horizons(solver, linear, horizons, radii, tolerance, max_passes)
-
-    for shared, group in groups(data, names):
-        if shared is None:
-            solver = Solver(data, group[0])
-            yield from solve(solver)
-            if solver.interrupted:
-                return
-            continue
-        found = solve_group(data, shared, group, lambda solver: (list(solve(solver)), solver))
-        for entries, _ in found:
-            yield from entries
-        if any(solver.interrupted for _, solver in found):
+    for objective in objectives(data, names):
+        tables = []
+        with contextlib.suppress(KeyboardInterrupt):
+            for found in _over_horizons(objective, linear, horizons, radii, tolerance, max_passes):
+                tables.append(found)
+                if any(reason == INTERRUPTED for of_part in found for *_, reason in of_part):
+                    break
+        # All horizons of one part before those of the next.
+        yield from itertools.chain.from_iterable(zip(*tables, strict=True))
+        if len(tables) < len(horizons):
             return
 
 
-def _over_horizons(solver, linear, horizons, radii, tolerance, max_passes):
-    """Yields what `_solved` does for one part."""
-    last, warm_start = solver.rounds.travelled(solver.part, horizons[-1]), None
-    at = [last if radius == LAST else radius for radius in radii]
+def _over_horizons(objective, linear, horizons, radii, tolerance, max_passes):
+    """Yields for each horizon, for each part of an objective, what `_solved` does."""
+    rounds, starts = objective.rounds, None
+    lasts = [rounds.travelled(part, horizons[-1]) for part in objective.parts]
     for horizon in horizons:
-        found = solver.solve(at, tolerance, max_passes, warm_start, 0, horizon)
-        warm_start = found[0].comparator
-        try:
-            # Equal radii share a solve, and the pass for the regrets.
-            different = {optimum.radius: optimum for optimum in found}
-            entries = {r: _entry(o, horizon, solver, linear) for r, o in different.items()}
-        except KeyboardInterrupt:
-            solver.interrupted = True
-            return
-        yield [entries[optimum.radius] for optimum in found]
-        if solver.interrupted:
-            return
+        objective.horizon = horizon
+        at = [[last if radius == LAST else radius for radius in radii] for last in lasts]
+        found = solve(objective, at, tolerance, max_passes, starts, needs_regrets=True)
+        starts = [of_part[0][0].comparator for of_part in found]
+        yield [
+            [_entry(*one, part, horizon, rounds, linear) for one in of_part]
+            for part, of_part in zip(objective.parts, found, strict=True)
+        ]
 
 
-def _entry(optimum, horizon, solver, linear):
+def _entry(optimum, regrets, part, horizon, rounds, linear):
     """Returns a row, the regret of each round, and why the solve ended."""
-    place = solver.part, optimum.radius, horizon
-    bounds = linear.average(*place), linear.average_guarantee(*place)
-    if not solver.rounds.is_recorded_loss:
-        bounds = math.nan, math.nan
-    row = _row(optimum, horizon, *bounds)
-    return row, solver.regrets(optimum, horizon), optimum.reason
+    place = part, optimum.radius, horizon
+    regret, guarantee = linear.average(*place), linear.average_guarantee(*place)
+    if not rounds.is_recorded_loss:
+        regret = guarantee = math.nan
+    return _row(optimum, horizon, regret, guarantee), regrets, optimum.reason
 
 
 def _row(found, horizon, average_linear_regret, average_guarantee):

@@ -43,18 +43,43 @@ def stacked(part, tensors):
 
 
 def products(part, tensors):
-    """Returns for each of `groups` `G G'`, `G' G` and `||G||^2`, all in float64."""
-    return [_products(ops.cast(matrix, "float64")) for matrix in stacked(part, tensors)]
+    """Returns `G G'`, `G' G` and `||G||^2` of each of `groups`, one list of float64 tensors."""
+    return [
+        product
+        for matrix in stacked(part, tensors)
+        for product in _products(ops.cast(matrix, "float64"))
+    ]
 
 
 def _products(matrix):
-    """Returns the products of one matrix, `None` in place of what is too large."""
+    """Returns the products of one matrix, of no size in place of what is too large."""
     rows, units = matrix.shape
+    turned, none = ops.transpose(matrix), ops.zeros((0, 0), matrix.dtype)
     return (
-        matrix @ ops.transpose(matrix) if rows <= LONGEST_SIDE else None,
-        ops.transpose(matrix) @ matrix if units <= LONGEST_SIDE else None,
+        matrix @ turned if rows <= LONGEST_SIDE else none,
+        turned @ matrix if units <= LONGEST_SIDE else none,
         ops.sum(ops.square(matrix)),
     )
+
+
+def zeros(part):
+    """Returns sums of nothing like `products`, arrays."""
+    return [
+        np.zeros(shape)
+        for group in groups(part)
+        for shape in _product_shapes(*_shape_of(part.scopes, group))
+    ]
+
+
+def _product_shapes(rows, units):
+    sides = [(side, side) if side <= LONGEST_SIDE else (0, 0) for side in (rows, units)]
+    return [*sides, ()]
+
+
+def _shape_of(scopes, group):
+    """Returns rows and units of the matrix of a group."""
+    units = scopes.unit_counts[group[0]]
+    return sum(int(np.prod(scopes.shapes[index])) // units for index in group), units
 
 
 class Kronecker:
@@ -62,15 +87,15 @@ class Kronecker:
 
     Args:
         part: The `keras_taylor.weights.parts.Part`.
-        sums: For each of `groups` the mean of its `products`, as arrays.
+        means: The means of the `products` of its samples, arrays.
     """
 
-    def __init__(self, part, sums):
+    def __init__(self, part, means):
         self._part = part
         self._zeros = [np.zeros(shape) for shape in part.scopes.shapes]
         self._groups = [
-            (group, *_eigen(part.scopes, group, *means))
-            for group, means in zip(groups(part), sums, strict=True)
+            (group, *_eigen(_shape_of(part.scopes, group), *means[3 * place : 3 * place + 3]))
+            for place, group in enumerate(groups(part))
         ]
 
     def __call__(self, residual, shift):
@@ -90,10 +115,9 @@ class Kronecker:
         return self._zeros[index].size // self._part.scopes.unit_counts[index]
 
 
-def _eigen(scopes, group, outer, inner, square):
+def _eigen(shape, outer, inner, square):
     """Returns the model's eigenvalues `(rows, units)`, and the eigenvectors of both sides."""
-    units = scopes.unit_counts[group[0]]
-    rows = sum(int(np.prod(scopes.shapes[index])) // units for index in group)
+    rows, units = shape
     over_rows, left = _side(outer, rows, square)
     over_units, right = _side(inner, units, square)
     values = np.outer(over_rows, over_units) / max(square, np.finfo(float).tiny)
@@ -101,7 +125,7 @@ def _eigen(scopes, group, outer, inner, square):
 
 
 def _side(product, length, square):
-    if product is None:
+    if not product.size:
         return np.full(length, square / length), None
     values, vectors = linalg.eigh(np.asarray(product))
     return np.maximum(values, 0.0), vectors

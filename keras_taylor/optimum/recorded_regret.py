@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor.optimum.loop import over_rounds
-from keras_taylor.optimum.streamed import added, zeros
+from keras_taylor.optimum.passes import StreamedPasses
 from keras_taylor.taylor.batch import value_and_gradient
 
 
@@ -26,16 +25,22 @@ class RecordedLinearRegret:
 
     def __init__(self, rounds, horizons):
         self._rounds, self._sums = rounds, {}
-        self._compiled = rounds.replaced_loss(wide=True)
-        summed = tf.function(self._summed, autograph=False)
-        first = [tf.constant(a) for a in rounds.first]
-        products, squares, gradients = 0.0, 0.0, [0.0] * len(first)
+        compiled = rounds.replaced_loss(wide=True)
+
+        def operator(weight, tensors, number):
+            del number
+            return rounds.batch(tensors, compiled, wide=True), weight
+
+        def terms(batch, *first):
+            return self._terms(batch, first)
+
+        passes = StreamedPasses(rounds.dataset, operator)
+        blank = np.zeros(rounds.scopes.unit_count)
+        sums = [blank, blank, *map(np.zeros_like, rounds.first)]
         for begin, end in zip([0, *horizons], horizons, strict=False):
-            ends = [tf.constant(rounds.kept(horizon), "int64") for horizon in (begin, end)]
-            more, more_squares, *terms = summed(first, *ends)
-            products, squares = products + more.numpy(), squares + more_squares.numpy()
-            gradients = [g + term.numpy() for g, term in zip(gradients, terms, strict=True)]
-            self._sums[end] = products, squares, gradients
+            kept = rounds.kept(end)
+            sums = passes.sum(terms, rounds.first, sums, kept, begin=rounds.kept(begin))
+            self._sums[end] = sums[0], sums[1], sums[2:]
 
     def average(self, part, radius, horizon):
         """Returns the linear regret of a part within a radius, divided by the number of rounds.
@@ -58,21 +63,16 @@ class RecordedLinearRegret:
         _, squares, _ = self._sums[horizon]
         return float(radius * math.sqrt(squares[list(part.units)].sum()) / horizon)
 
-    def _summed(self, first, begin, end):
+    def _terms(self, batch, first):
+        """Returns what a round adds, by unit and by weight."""
+        batch, weight = batch
         scopes = self._rounds.scopes
-
-        def add(sums, _, round):
-            weight, tensors = round
-            batch = self._rounds.batch(tensors, self._compiled, wide=True)
-            still = [ops.zeros_like(weight) for weight in batch.weights]
-            _, gradient = value_and_gradient(batch, still)
-            gradient = [ops.cast(g, "float64") for g in gradient]
-            squares = [ops.square(g) for g in gradient]
-            moves = [ops.cast(w, "float64") - f for w, f in zip(batch.weights, first, strict=True)]
-            products = [g * move for g, move in zip(gradient, moves, strict=True)]
-            by_unit = [scopes.unit_sums(scopes.matrices(some)) for some in (products, squares)]
-            return added(sums, [weight * term for term in (*by_unit, *gradient)])
-
-        blank = tf.zeros(scopes.unit_count, "float64")
-        start = (blank, blank, *zeros(first))
-        return over_rounds(self._rounds.dataset, end, start, add, begin)
+        still = [ops.zeros_like(each) for each in batch.weights]
+        _, gradient = value_and_gradient(batch, still)
+        gradient = [ops.cast(g, "float64") for g in gradient]
+        squares = [ops.square(g) for g in gradient]
+        pairs = zip(batch.weights, first, strict=True)
+        moves = [ops.cast(w, "float64") - tf.ensure_shape(f, w.shape) for w, f in pairs]
+        products = [g * move for g, move in zip(gradient, moves, strict=True)]
+        by_unit = [scopes.unit_sums(scopes.matrices(some)) for some in (products, squares)]
+        return [weight * term for term in (*by_unit, *gradient)]

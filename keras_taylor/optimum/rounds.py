@@ -1,6 +1,7 @@
 """The recorded rounds of a run, as every solve over them reads them."""
 
 import contextlib
+import functools
 import math
 import warnings
 
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from keras_taylor.derivatives import affine
 from keras_taylor.derivatives.forward_mode import leaf_layers
+from keras_taylor.optimum import certificate
+from keras_taylor.taylor import convexity
 from keras_taylor.taylor.batch import batch_of, expand, output_loss_at
 from keras_taylor.taylor.endings import ends_in_logits
 from keras_taylor.taylor.precision import WIDE, WideLoss, floatx, widened
@@ -48,6 +51,7 @@ class Rounds:
         loss: The `keras_taylor.taylor.outputs.OutputLoss`.
         wide_model: The model in float64, by which bounds are evaluated; the model itself, with a
             warning, where there is no such copy.
+        least: A lower bound of each loss: 0 for those that are never negative, else `-inf`.
         from_logits: Whether the model's only or first output is an activation of logits.
 
     Raises:
@@ -66,7 +70,7 @@ class Rounds:
         self.trajectory, self.model = trajectory, model
         self._compiled = training_loss(model, loss)
         self.scopes = Scopes(model.trainable_variables)
-        self._remembered = None, {}
+        self._remembered, self._batch_sizes = (None, {}), set()
         with trajectory.damage_told():
             self._read()
         self._tell_not_finite()
@@ -87,14 +91,46 @@ class Rounds:
         # Whole, before anybody reads a part: a cache is only valid once it was read to its end.
         for _, tensors in self.dataset:
             weights, _, _, _, _, loss = self.trajectory.unpack(tensors)
-            weights = [w.numpy().astype("float64") for w in weights]
             if self.first_batch is None:
-                self.first = weights
-                self._look(tensors)
-            moves = [(w - f) ** 2 for w, f in zip(weights, self.first, strict=True)]
-            squares.append(np.asarray(self.scopes.unit_sums(self.scopes.matrices(moves))))
+                self.first = [w.numpy().astype("float64") for w in weights]
+                first = list(map(tf.constant, self.first))
+            self._see(tensors)
+            squares.append(self._unit_squares(list(weights), first).numpy())
             self._losses.append(float(loss))
         self._squares = np.asarray(squares)
+
+    @functools.cached_property
+    def _unit_squares(self):
+        """The squared distance of each unit between weights, a function of two lists."""
+
+        def squares(weights, first):
+            pairs = zip(weights, first, strict=True)
+            moves = [tf.square(tf.cast(w, WIDE) - f) for w, f in pairs]
+            return self.scopes.unit_sums(self.scopes.matrices(moves))
+
+        return tf.function(squares, autograph=False)
+
+    def _see(self, tensors):
+        """Finds the loss on the first round; notes batch sizes, and whether losses are negative."""
+        if self.first_batch is None:
+            self._look(tensors)
+        _, _, x, y, sample_weight, _ = self.trajectory.unpack(tensors)
+        self._batch_sizes.add(int(keras.tree.flatten(x)[0].shape[0]))
+        signed = [] if sample_weight is None else keras.tree.flatten(sample_weight)
+        if self.least == 0 and any(map(convexity.is_cross_entropy, self.loss.losses)):
+            signed += keras.tree.flatten(y)
+        if any(np.min(one, initial=0) < 0 for one in signed):
+            self.least = -math.inf
+
+    @property
+    def batch_size(self):
+        """The examples in each round, or `None` if rounds differ."""
+        return next(iter(self._batch_sizes)) if len(self._batch_sizes) == 1 else None
+
+    def known_bound(self, part, radius, horizon):
+        """Returns a lower bound of the optimum that needs no pass, and its name."""
+        del part, radius, horizon
+        return self.least, certificate.LOSS
 
     def _tell_not_finite(self):
         """Warns if a layer has weights that are not finite, which losses need not show."""
@@ -125,6 +161,8 @@ class Rounds:
         expanded = expand(self.first_batch)
         self.loss, self._first_outputs = expanded.loss, expanded.outputs
         self.from_logits = ends_in_logits(expanded.outputs)
+        is_positive = expanded.penalty is None and self.loss.is_nonnegative
+        self.least = 0.0 if is_positive else -math.inf
         self._check_convex()
         self._check_replay(tensors, expanded)
         self._widen(tensors, expanded)

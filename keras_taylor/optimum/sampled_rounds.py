@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_taylor.optimum.estimates import Design
 from keras_taylor.optimum.rounds import Rounds
+from keras_taylor.optimum.sampling_error import Design
 from keras_taylor.taylor.batch import expand, loss_at
 
 
@@ -80,8 +80,7 @@ class SampledRounds(Rounds):
             (self.check_dataset, self._check_losses),
         ):
             for _, tensors in dataset:
-                if self.first_batch is None:
-                    self._look(tensors)
+                self._see(tensors)
                 losses.append(float(self._loss_of(tensors)))
 
     def _of_sample(self, name):
@@ -160,6 +159,6 @@ class SampledRounds(Rounds):
         return design.sums_of_check(whole)
 
     def design(self, horizon):
-        """Returns the `keras_taylor.optimum.estimates.Design` of the rounds up to a horizon."""
+        """Returns the `Design` of the rounds up to a horizon."""
         strata = self.strata[: bisect.bisect(self.ends, horizon)]
         return Design(strata, is_exact=not self.draws_examples)

@@ -1,16 +1,15 @@
-"""A quadratic on a ball, minimised within a subspace that grows by one pass for each dimension.
+"""Growing subspaces of the weights, and F or its quadratic model within them: NumPy and SciPy only.
 
-In exact arithmetic, and started from the centre of the ball, the subspace is the Krylov space of
-the curvature and the gradient there. It may also hold other directions: that of a point to start
-from, so that what a former solve found is not lost, and, once a solve takes long, residuals turned
-by a preconditioner.
+In exact arithmetic and from the centre of the ball, the subspace of residuals is the Krylov space
+of the curvature and the gradient. It may also hold other directions: that of a point to start from,
+and preconditioned residuals.
 
 Sources: Gould, Lucidi, Roma, Toint, Solving the trust-region subproblem using the Lanczos method,
-SIAM J. Optim. 9 (1999), for the Krylov space and the trust-region problem within it; Davidson, The
-iterative calculation of a few of the lowest eigenvalues, J. Comput. Phys. 17 (1975), for directions
-that are preconditioned residuals. Different from the first, the basis is fully reorthogonalised and
-its images under the curvature are kept, so that directions need not be Lanczos vectors; different
-from the second, what is sought is a minimum over a ball and not an eigenvector.
+SIAM J. Optim. 9 (1999); Davidson, The iterative calculation of a few of the lowest eigenvalues, J.
+Comput. Phys. 17 (1975), for preconditioned residuals; Narkiss and Zibulevsky, Sequential subspace
+optimization, Technion CCIT 559 (2005). Different from the first, the basis is fully
+reorthogonalised and its images are kept; from the second, a minimum over a ball is sought; from the
+third, all former directions are kept and the end is certified.
 """
 
 import dataclasses
@@ -18,150 +17,51 @@ import dataclasses
 import numpy as np
 from scipy import linalg, optimize
 
-from keras_taylor.optimum.basis import Rows, apart
-from keras_taylor.optimum.dual import highest_bound
-from keras_taylor.optimum.passes import OutOfPassesError
-from keras_taylor.optimum.tolerance import allowed_gap
+from keras_taylor.optimum import certificate
+
+# The length, relative to a direction, below which the part outside of a basis is rounding.
+NEGLIGIBLE = 1e-10
 
 
-@dataclasses.dataclass
-class Solution:
-    """The minimiser within the subspace and the ball, and the point of the highest lower bound.
+def split(vector, rows):
+    """Splits a vector into its products with orthonormal rows and a unit vector orthogonal to them.
 
-    Args:
-        point: The minimiser V.
-        value: The quadratic's value there.
-        lower_bound: The highest lower bound over the whole ball, from the gradient at one point.
-        dual_point: That point, which may be outside the ball.
-        residual: The gradient at V plus the multiplier of the ball times `V - c`; orthogonal to
-            the subspace.
-        shift: The multiplier.
+    Returns:
+        The products, the unit vector, and its length in the vector: 0, with a vector of zeros, if
+        that is rounding.
     """
+    length, products = np.linalg.norm(vector), np.zeros(len(rows))
+    for _ in range(2):
+        more = rows @ vector
+        products, vector = products + more, vector - rows.T @ more
+    left = np.linalg.norm(vector)
+    if not left > NEGLIGIBLE * length:
+        return products, np.zeros_like(vector), 0.0
+    return products, vector / left, left
 
-    point: np.ndarray
-    value: float
-    lower_bound: float
-    dual_point: np.ndarray
-    residual: np.ndarray
-    shift: float
+
+class Rows:
+    """A growing list of vectors as the rows of a matrix, whose memory doubles when it is full."""
+
+    def __init__(self, length):
+        self._kept, self._count = np.empty((8, length)), 0
 
     @property
-    def gap(self):
-        """The distance of the two ends."""
-        return self.value - self.lower_bound
+    def rows(self):
+        """The matrix `(rows, length)`."""
+        return self._kept[: self._count]
 
-
-class QuadraticModel:
-    """The second-order model of F at a point, `F + <g, V - at> + <V - at, A (V - at)> / 2`.
-
-    Args:
-        passes: A `keras_taylor.optimum.passes.Passes` of the objective.
-        center: c, the centre of the balls.
-        at: The point.
-        value: F there.
-        gradient: The gradient of F there.
-    """
-
-    def __init__(self, passes, center, at, value, gradient):
-        self._passes, self._center, self._at = passes, center, at
-        self._basis, self._curvature = Rows(center.size), np.zeros((0, 0))
-        # The images of the basis under the curvature, which are `factor' across`.
-        self._across, self._factor = Rows(center.size), np.zeros((0, 0))
-        offset = at - center
-        self.is_complete = False
-        product = np.zeros_like(offset)
-        if np.any(offset):
-            self._add(offset)
-            product = self._image([np.linalg.norm(offset)])
-        # The quadratic seen from the centre.
-        self._linear = gradient - product
-        self._constant = value - gradient @ offset + product @ offset / 2
-
-    def refine(self, radii, target=0.0, tolerance=0.0, spare=0):
-        """Grows the subspace until the gap is small enough for each radius.
-
-        Args:
-            radii: The radii of the balls.
-            target: A gap that is small enough.
-            tolerance: A gap that is, relative to the value or `Absolute`.
-            spare: Passes that are left for later.
-        """
-        budget = self._passes.budget
-        while budget.has_left(spare + 1) and not self.is_complete:
-            solutions = [self.solve(radius) for radius in radii]
-            excesses = [s.gap - max(target, allowed_gap(tolerance, s.value)) for s in solutions]
-            worst = int(np.argmax(excesses))
-            budget.promised_gap = solutions[worst].gap
-            if excesses[worst] <= 0:
-                return
-            try:
-                self._add(self._direction(solutions[worst], radii[worst], spare))
-            except OutOfPassesError:
-                return
-
-    def solve(self, radius):
-        """Returns the `Solution` for a radius."""
-        z, shift = trust_region(self._curvature, self._basis.rows @ self._linear, radius)
-        inside = self._across.rows @ self._linear
-        outside = np.linalg.norm(self._linear - self._across.rows.T @ inside)
-        dual = highest_bound(self._curvature, self._factor, inside, outside, radius)
-        value, _, offset, gradient = self._at_offset(z, radius)
-        bounds = {self._at_offset(one, radius)[1]: one for one in (z, dual)}
-        lower_bound = max(bounds)
-        return Solution(
-            point=self._center + offset,
-            value=value,
-            lower_bound=lower_bound,
-            dual_point=self._center + self._basis.rows.T @ bounds[lower_bound],
-            residual=gradient + shift * offset,
-            shift=shift,
-        )
-
-    def _at_offset(self, z, radius):
-        """Returns the value, the lower bound, the offset from c and the gradient at `c + B'z`."""
-        offset, product = self._basis.rows.T @ z, self._image(z)
-        gradient = self._linear + product
-        value = float(self._constant + self._linear @ offset + product @ offset / 2)
-        return value, lower_bound(value, gradient, offset, radius), offset, gradient
-
-    def _image(self, z):
-        """Returns the curvature times `B'z`."""
-        return self._across.rows.T @ (self._factor @ z)
-
-    def _direction(self, solution, radius, spare):
-        """Returns where to look next: the residual, preconditioned where that is possible."""
-        precondition = self._passes.preconditioner(spare)
-        if precondition is None:
-            return solution.residual
-        # Where the ball does not bind, this is about the multiplier of one that would.
-        least = np.linalg.norm(solution.residual) / radius
-        return precondition(solution.residual, max(solution.shift, least))
-
-    def _add(self, direction):
-        _, vector, left = apart(direction, self._basis.rows)
-        self.is_complete = not left or len(self._basis.rows) == len(direction)
-        if not self.is_complete:
-            image = self._passes.curvature_product(self._at, vector)
-            inside, across, left = apart(image, self._across.rows)
-            self._basis.append(vector)
-            self._across.append(across)
-            self._factor = np.block(
-                [[self._factor, inside[:, None]], [np.zeros(len(inside)), left]]
-            )
-            # Symmetric but for rounding, of which each entry has the mean.
-            products = self._basis.rows @ image, self._factor.T @ (self._across.rows @ vector)
-            products = (products[0] + products[1]) / 2
-            border = products[:-1, None]
-            self._curvature = np.block([[self._curvature, border], [border.T, products[-1]]])
-
-
-def lower_bound(value, gradient, offset, radius):
-    """Returns `F(V) - <g, V - c> - R ||g||`, a lower bound of F over the ball about c."""
-    return float(value - gradient @ offset - radius * np.linalg.norm(gradient))
+    def append(self, row):
+        """Adds a row."""
+        if self._count == len(self._kept):
+            kept, self._kept = self._kept, np.empty((2 * len(self._kept), len(row)))
+            self._kept[: self._count] = kept
+        self._kept[self._count] = row
+        self._count += 1
 
 
 def trust_region(curvature, linear, radius):
-    """Minimises `linear z + z A z / 2` over vectors z of norm at most `radius`.
+    """Minimises `<linear, z> + z'Az / 2` over vectors z of norm at most `radius`.
 
     Args:
         curvature: A, symmetric and, up to rounding, positive semidefinite, `(m, m)`.
@@ -191,3 +91,150 @@ def trust_region(curvature, linear, radius):
     )
     z = vectors @ point(shift)
     return z * min(1.0, radius / np.linalg.norm(z)), shift
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """The minimum of a `QuadraticModel` within its subspace and a ball.
+
+    Args:
+        z: The minimiser, in the subspace.
+        value: The quadratic there.
+        lower_bound: The highest Frank-Wolfe bound over the whole ball, at one of two points.
+        lower_z: That point: the minimiser or the dual point, which may be outside of the ball.
+        bound: The name of the bound.
+        shift: The multiplier of the ball.
+    """
+
+    z: np.ndarray
+    value: float
+    lower_bound: float
+    lower_z: np.ndarray
+    bound: str
+    shift: float
+
+
+class QuadraticModel:
+    """The second-order model of F at a point U, `F + <g, V - U> + <V - U, A (V - U)> / 2`.
+
+    Unless U is the centre, the first vector to add is `(U - c) / ||U - c||`, by whose image the
+    model is seen from the centre, `F(c + v) = constant + <l, v> + <v, A v> / 2`.
+
+    Args:
+        center: c, the centre of the balls.
+        at: U.
+        value: F at U.
+        gradient: The gradient of F at U.
+
+    Attributes:
+        at: U.
+    """
+
+    def __init__(self, center, at, value, gradient):
+        self.at, self._center, self._offset = at, center, at - center
+        self._value, self._gradient = value, gradient
+        self._basis, self._curvature = Rows(center.size), np.zeros((0, 0))
+        # The images of the basis under A, which are `factor' across`.
+        self._across, self._factor = Rows(center.size), np.zeros((0, 0))
+        self._linear = self._outside = None
+        # Products of l with basis and across; `outside` is what across lacks of l.
+        self._along, self._inside = np.zeros(0), np.zeros(0)
+        if not self._offset.any():
+            self._see_from_center(np.zeros_like(gradient))
+
+    @property
+    def is_complete(self):
+        """Whether the subspace is the whole space."""
+        return len(self._curvature) == self._center.size
+
+    def first_vector(self):
+        """Returns the vector that has to be added first, or `None`."""
+        return self._offset / np.linalg.norm(self._offset) if self._linear is None else None
+
+    def next_vector(self, direction):
+        """Returns the unit vector that a direction adds, or `None` if that is rounding."""
+        _, vector, left = split(direction, self._basis.rows)
+        return vector if left and np.isfinite(left) else None
+
+    def extend(self, vector, image):
+        """Adds a unit vector orthogonal to the basis, with its image under A."""
+        inside, across, left = split(image, self._across.rows)
+        self._basis.append(vector)
+        self._across.append(across)
+        self._factor = np.block([[self._factor, inside[:, None]], [np.zeros(len(inside)), left]])
+        # Symmetric but for rounding, of which each entry has the mean.
+        products = self._basis.rows @ image, self._factor.T @ (self._across.rows @ vector)
+        products = (products[0] + products[1]) / 2
+        border = products[:-1, None]
+        self._curvature = np.block([[self._curvature, border], [border.T, products[-1]]])
+        if self._linear is None:
+            self._see_from_center(image * np.linalg.norm(self._offset))
+        self._along = np.append(self._along, vector @ self._linear)
+        self._inside = np.append(self._inside, across @ self._outside)
+        self._outside = self._outside - self._inside[-1] * across
+
+    def _see_from_center(self, product):
+        self._linear = self._outside = self._gradient - product
+        self._constant = self._value - (self._gradient - product / 2) @ self._offset
+
+    def solve(self, radius):
+        """Returns the `Solution` for a radius."""
+        z, shift = trust_region(self._curvature, self._along, radius)
+        outside = np.linalg.norm(self._outside)
+        dual = certificate.dual_point(self._curvature, self._factor, self._inside, outside, radius)
+        bounds = [
+            (self._lower_bound(z, radius, outside), z, certificate.FRANK_WOLFE),
+            (self._lower_bound(dual, radius, outside), dual, certificate.DUAL),
+        ]
+        lower_bound, lower_z, bound = max(bounds, key=lambda each: each[0])
+        value = float(self._constant + (self._along + self._curvature @ z / 2) @ z)
+        return Solution(z, value, float(lower_bound), lower_z, bound, shift)
+
+    def _lower_bound(self, z, radius, outside):
+        length = np.hypot(outside, np.linalg.norm(self._inside + self._factor @ z))
+        return self._constant - z @ self._curvature @ z / 2 - radius * length
+
+    def point(self, z):
+        """Returns `c + B'z`."""
+        return self._center + self._basis.rows.T @ z
+
+    def residual(self, solution):
+        """Returns the gradient at the minimiser plus the multiplier times its offset from c."""
+        gradient = self._linear + self._across.rows.T @ (self._factor @ solution.z)
+        return gradient + solution.shift * (self._basis.rows.T @ solution.z)
+
+
+class ImageModel:
+    """F within a subspace `c + B'z` whose images are kept elsewhere, exactly, and tangents of F.
+
+    Args:
+        center: c, the centre of the balls.
+    """
+
+    def __init__(self, center):
+        self._center, self._basis = center, Rows(center.size)
+        self.tangents = certificate.CuttingPlaneModel()
+
+    @property
+    def size(self):
+        """The number of vectors in the basis."""
+        return len(self._basis.rows)
+
+    def next_vector(self, direction):
+        """Returns the unit vector that a direction adds, or `None` if that is rounding."""
+        if self.size == self._center.size:
+            return None
+        _, vector, left = split(direction, self._basis.rows)
+        return vector if left and np.isfinite(left) else None
+
+    def extend(self, vector):
+        """Adds a unit vector orthogonal to the basis."""
+        self._basis.append(vector)
+
+    def offset(self, z):
+        """Returns `B'z`, for a z of the first vectors."""
+        return self._basis.rows[: len(z)].T @ z
+
+    def add_tangent(self, z, value, gradient):
+        """Adds the tangent of F at `c + B'z`."""
+        self.tangents.add(z, value - gradient @ self.offset(z), gradient)

@@ -34,6 +34,8 @@ CONVEX = {
     losses.poisson,
     losses.squared_hinge,
 }
+# Those that are never negative, cross-entropies for targets that are not.
+NONNEGATIVE = CONVEX - {losses.kl_divergence, losses.poisson}
 
 
 def function_of(loss):
@@ -87,6 +89,11 @@ def is_quadratic(loss):
     """
     is_squared = function_of(loss) is losses.mean_squared_error
     return is_squared or getattr(loss, "quadratic_in_output", False)
+
+
+def is_nonnegative(loss):
+    """Tells whether a Keras loss is never negative, if targets and weights of examples are not."""
+    return function_of(loss) in NONNEGATIVE
 
 
 def is_kinked(loss):

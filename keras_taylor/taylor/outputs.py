@@ -67,6 +67,11 @@ class OutputLoss:
         return all(map(convexity.is_quadratic, self.losses))
 
     @property
+    def is_nonnegative(self):
+        """Whether the loss is never negative, if targets and weights of examples are not."""
+        return not self.is_own and all(map(convexity.is_nonnegative, self.losses))
+
+    @property
     def is_kinked(self):
         """Whether the loss has kinks in some output."""
         return any(map(convexity.is_kinked, self.losses))

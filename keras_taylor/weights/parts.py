@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from keras import ops
 
 ONE_PART = "'network', 'layer:<key>' or 'unit:<key>/<number>'"
 
@@ -80,6 +81,34 @@ class Part:
             begin, end = end, end + entries.size
             entries[...] = vector[begin:end].reshape(entries.shape)
         return arrays
+
+    def tensors(self, vector):
+        """Returns a vector of the part as tensors like the weights, zero outside of the part.
+
+        In a graph. Weights that the part has no entry in are `None`.
+        """
+        found, begin = [None] * len(self.scopes.shapes), 0
+        for place in self.weights:
+            shape, count = self.scopes.shapes[place], self.scopes.unit_counts[place]
+            size = math.prod(shape) if self.unit is None else math.prod(shape) // count
+            entries, begin = vector[begin : begin + size], begin + size
+            if self.unit is not None:
+                number = self.units.start - self.scopes.first_units[place]
+                entries = entries[:, None] * ops.one_hot(number, count, dtype=vector.dtype)
+            found[place] = ops.reshape(entries, shape)
+        return found
+
+    def flat(self, tensors):
+        """Returns the part's entries of tensors like the weights, a float64 tensor `(size,)`."""
+        taken = []
+        for place in self.weights:
+            entries = ops.cast(tensors[place], "float64")
+            if self.unit is not None:
+                number = self.units.start - self.scopes.first_units[place]
+                count = self.scopes.unit_counts[place]
+                entries = ops.reshape(entries, (-1, count))[:, number]
+            taken.append(ops.reshape(entries, (-1,)))
+        return ops.concatenate(taken)
 
     def cut(self, tensors):
         """Returns tensors like the weights with only the part left.

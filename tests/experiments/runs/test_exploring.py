@@ -9,7 +9,7 @@ import keras_taylor as kt
 from experiments.runs import exploring
 from experiments.tasks import tasks
 from keras_taylor.optimum.optimum import INTERRUPTED
-from keras_taylor.optimum.solve import NoMovementError
+from keras_taylor.optimum.taylor_optimum import NoMovementError
 
 
 def test_probe_is_the_first_examples(data_dir):

@@ -1,12 +1,10 @@
 """Solves of few and small rounds, whose graphs take longer to make than to run."""
 
-import copy
 import functools
 
 import pytest
 
-from keras_taylor.optimum import decomposition, solve, solver
-from keras_taylor.optimum.streamed import StreamedObjective
+from keras_taylor.optimum import decomposition, driver, taylor_optimum
 
 
 @pytest.fixture(scope="module")
@@ -15,20 +13,18 @@ def traced_once():
 
     Each solve starts without a preconditioner, as one with an objective of its own does.
     """
-    made, objective_of = {}, solver.objective_of
+    made, build = {}, driver.Objective
 
-    def objective(rounds, part):
-        key = rounds, part.name
+    def objective(rounds, parts, features=None):
+        key = rounds, tuple(part.name for part in parts), features
         if key not in made:
-            made[key] = objective_of(rounds, part)
-        found = copy.copy(made[key])
-        if isinstance(found, StreamedObjective):
-            found._prepared = {}
-        return found
+            made[key] = build(rounds, parts, features)
+        made[key].forget()
+        return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        rounds_of = functools.cache(solve.rounds_of)
-        patch.setattr(solve, "rounds_of", rounds_of)
+        rounds_of = functools.cache(taylor_optimum.rounds_of)
+        patch.setattr(taylor_optimum, "rounds_of", rounds_of)
         patch.setattr(decomposition, "rounds_of", rounds_of)
-        patch.setattr(solver, "objective_of", objective)
+        patch.setattr(driver, "Objective", objective)
         yield

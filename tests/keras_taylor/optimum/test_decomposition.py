@@ -8,6 +8,7 @@ import pytest
 
 import keras_taylor as kt
 from keras_taylor.optimum import decomposition
+from keras_taylor.optimum.objective import Objective
 from keras_taylor.optimum.optimum import INTERRUPTED
 
 pytestmark = pytest.mark.usefixtures("traced_once")
@@ -126,13 +127,13 @@ def test_several_radii(recorded, table):
 
 
 def test_equal_radii_are_looked_at_once(recorded, monkeypatch):
-    seen, original = [], decomposition._entry
+    seen, original = [], Objective.losses
 
-    def entry(optimum, horizon, *rest):
-        seen.append((optimum.radius, horizon))
-        return original(optimum, horizon, *rest)
+    def losses(self, places, points, check=False):
+        seen.append((self.horizon, np.asarray(points).tobytes()))
+        return original(self, places, points, check)
 
-    monkeypatch.setattr(decomposition, "_entry", entry)
+    monkeypatch.setattr(Objective, "losses", losses)
     one, other = kt.decompose(
         *recorded, "layer:last", rounds=[12, STEPS], radius=[None, "last"], verbose=0
     )
@@ -167,14 +168,14 @@ def test_a_solve_without_a_pass_has_no_regret(recorded):
 
 
 def test_an_interrupt_between_passes_keeps_the_rows(recorded, monkeypatch):
-    original = decomposition._entry
+    original = Objective.losses
 
-    def entry(optimum, horizon, *rest):
-        if horizon == STEPS:
+    def losses(self, *arguments):
+        if self.horizon == STEPS:
             raise KeyboardInterrupt
-        return original(optimum, horizon, *rest)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(decomposition, "_entry", entry)
+    monkeypatch.setattr(Objective, "losses", losses)
     found = kt.decompose(*recorded, "layers", rounds=[5, STEPS], verbose=0)
     assert [row["rounds"] for row in found.rows] == [5]
     assert found.interrupted

@@ -34,7 +34,7 @@ def test_the_interval_of_a_certificate_is_the_certificate(level):
 
 
 def test_each_end_has_its_error_and_degrees_of_freedom():
-    found = _optimum(value_error=0.1, lower_error=0.02, freedoms=(4.0, math.inf))
+    found = _optimum(value_error=0.1, lower_error=0.02, degrees_of_freedom=(4.0, math.inf))
     lower, upper = found.interval(0.9)
     assert lower == pytest.approx(0.25 - 0.02 * stats.t.ppf(0.95, 4))
     assert upper == pytest.approx(0.5 + 0.1 * stats.norm.ppf(0.95))

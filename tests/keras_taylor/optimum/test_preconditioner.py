@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from objectives import solve_part
 
 import keras_taylor as kt
-from keras_taylor.optimum import passes, preconditioner
+from keras_taylor.optimum import preconditioner, solver
 from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.optimum.solver import Solver
 from keras_taylor.weights.parts import Part
 from keras_taylor.weights.scopes import Scopes
 
@@ -32,7 +32,7 @@ def _positive(size):
 def _known(factors, part):
     """The preconditioner of a curvature that is the Kronecker product of known factors."""
     sums = [(a * np.trace(b), b * np.trace(a), np.trace(a) * np.trace(b)) for a, b in factors]
-    return preconditioner.Kronecker(part, sums)
+    return preconditioner.Kronecker(part, [one for three in sums for one in map(np.asarray, three)])
 
 
 def test_weights_of_a_layer_are_one_matrix():
@@ -72,12 +72,12 @@ def test_a_long_side_counts_as_curved_alike(monkeypatch):
     scopes = Scopes(_model().trainable_variables)
     part = Part(scopes, "layer:last")
     arrays = [GENERATOR.normal(size=shape) for shape in scopes.shapes]
-    ((outer, inner, square),) = preconditioner.products(part, arrays)
+    outer, inner, square = preconditioner.products(part, arrays)
     matrix = np.vstack([arrays[4], arrays[5]])
-    assert outer is None
+    assert outer.shape == preconditioner.zeros(part)[0].shape == (0, 0)
     np.testing.assert_allclose(inner, matrix.T @ matrix)
     np.testing.assert_allclose(square, np.sum(matrix**2))
-    sums = [(None, inner.numpy(), float(square))]
+    sums = [np.zeros((0, 0)), inner.numpy(), square.numpy()]
     residual = GENERATOR.normal(size=18)
     found = preconditioner.Kronecker(part, sums)(residual, 0.5)
     expected = np.linalg.solve(inner.numpy() / 6 + 0.5 * np.eye(3), residual.reshape(6, 3).T).T
@@ -100,7 +100,7 @@ def recorded(tmp_path_factory):
 def test_it_takes_fewer_passes_to_the_same_optimum(recorded, monkeypatch):
     options = {"radius": 20.0, "max_passes": 40, "verbose": 0}
     prepared = kt.taylor_optimum(*recorded, **options)
-    monkeypatch.setattr(passes, "PATIENCE", 1000)
+    monkeypatch.setattr(solver, "FEWEST_PASSES", 1000)
     plain = kt.taylor_optimum(*recorded, **options)
     assert prepared.converged
     assert not plain.converged
@@ -110,21 +110,22 @@ def test_it_takes_fewer_passes_to_the_same_optimum(recorded, monkeypatch):
 
 
 def test_short_solves_do_without(recorded):
-    solver = Solver(Rounds(*recorded), "network")
-    (found,) = solver.solve([None], tolerance=0.5)
-    assert found.passes <= passes.PATIENCE
-    assert solver.objective.preconditioner is None
-    solver.solve([20.0], tolerance=0.1)
-    assert solver.objective.preconditioner is not None
+    rounds = Rounds(*recorded)
+    (found,), objective = solve_part(rounds, "network", [None], 0.5)
+    assert found.passes <= solver.FEWEST_PASSES
+    assert objective.problem(0).preconditioner is None
+    _, objective = solve_part(rounds, "network", [20.0], 0.1)
+    assert objective.problem(0).preconditioner is not None
+    objective.horizon = 5
+    assert objective.problem(0).preconditioner is not None
 
 
 @pytest.mark.slow
 def test_more_passes_are_never_worse(recorded):
     """Also around the pass that makes it, which has to leave one to use it in."""
-    solver, values = Solver(Rounds(*recorded), "network"), []
-    for most in range(1, passes.PATIENCE + 6):
-        solver.objective._prepared.clear()
-        (found,) = solver.solve([20.0], tolerance=0.01, max_passes=most)
+    rounds, values = Rounds(*recorded), []
+    for most in range(1, solver.FEWEST_PASSES + 6):
+        (found,), _ = solve_part(rounds, "network", [20.0], 0.01, most)
         assert found.passes <= most
         assert not found.converged
         assert found.lower_bound < found.value < np.inf

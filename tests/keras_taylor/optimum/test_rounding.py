@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from objectives import solve_part
 
 import keras_taylor as kt
-from keras_taylor.optimum.ball import Interval
+from keras_taylor.optimum.certificate import Interval
 from keras_taylor.optimum.rounds import Rounds
-from keras_taylor.optimum.solver import Solver
 
 ROUNDS, BATCH, FEATURES = 10, 16, 11
 
@@ -27,7 +27,7 @@ def least_squares(request, tmp_path_factory):
     kernel, bias = next(iter(trajectory)).weights
     design = np.c_[x.reshape(-1, FEATURES), np.ones(ROUNDS * BATCH)].astype(np.longdouble)
     center = np.concatenate([kernel.ravel(), bias]).astype(np.longdouble)
-    return Solver(Rounds(trajectory, model), "network"), design, y.ravel(), center
+    return Rounds(trajectory, model), design, y.ravel(), center
 
 
 def _solve(matrix, vector):
@@ -68,10 +68,10 @@ def _minimum(design, targets, center, radius):
     ("radius", "tolerance"), [(0.1, 1e-8), (50.0, 1e-4), (50.0, 1e-8), (1000.0, 1e-8)]
 )
 def test_interval_contains_the_minimum(least_squares, radius, tolerance):
-    solver, *problem = least_squares
+    rounds, *problem = least_squares
     minimum = _minimum(*problem, radius)
-    assert solver.rounds.wide_model.trainable_variables[0].dtype == "float64"
-    (found,) = solver.solve([radius], tolerance, max_passes=25)
+    assert rounds.wide_model.trainable_variables[0].dtype == "float64"
+    (found,), _ = solve_part(rounds, "network", [radius], tolerance, max_passes=25)
     assert found.lower_bound <= minimum <= found.value
     assert found.converged == (found.reason == "converged")
     if found.converged:

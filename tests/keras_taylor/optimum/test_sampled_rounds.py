@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import keras_taylor as kt
-from keras_taylor.optimum import dense
 
 STEPS, BATCH = 120, 12
 LOSSES = {
@@ -104,21 +103,6 @@ def test_regrets_are_those_of_the_check_sample(runs, tables):
     row = _by_part(tables["sample"])["network", STEPS]
     quantile = (row["average_regret_upper"] - row["average_regret_lower"]) / 2
     assert row["average_regret_lower"] < sums / STEPS < row["average_regret_lower"] + 2 * quantile
-
-
-def test_what_a_comparator_costs_in_each_round_is_asked_once(runs, monkeypatch):
-    """By the estimates of a solve, and again by its row in a decomposition."""
-    trajectories, model = runs
-    asked, own = [], dense.DenseObjective.losses
-
-    def losses(objective, point, check=False):
-        asked.append((objective.horizon, check))
-        return own(objective, point, check)
-
-    monkeypatch.setattr(dense.DenseObjective, "losses", losses)
-    options = {"rounds": [31, STEPS], "tolerance": 0.1, "verbose": 0}
-    kt.decompose(trajectories["sample"], model, "layer:hidden", **options)
-    assert len(asked) == len(set(asked)) == 4
 
 
 def test_interval_widens_with_the_level(runs):
