@@ -15,6 +15,7 @@ from keras_taylor.optimum.optimum import INTERRUPTED
 from keras_taylor.optimum.recorded_regret import RecordedLinearRegret
 from keras_taylor.optimum.sampled_rounds import rounds_of
 from keras_taylor.optimum.taylor_optimum import checked_tolerance
+from keras_taylor.printing import Printed, interval_text
 from keras_taylor.weights.arguments import check_passes, is_whole, listed_radii
 from keras_taylor.weights.parts import part_names
 
@@ -41,7 +42,7 @@ COLUMNS = (
 )
 
 
-class Decomposition:
+class Decomposition(Printed):
     """Loss, optimum and regret of parts over growing numbers of rounds, from `decompose`.
 
     Each row is a dictionary, for one part and one horizon N. Losses, optima and regrets are
@@ -78,6 +79,23 @@ class Decomposition:
     def __init__(self, rows, regrets, sample=None):
         self.rows, self.regrets, self._sample = rows, regrets, sample
         self.interrupted = False
+
+    def __str__(self):
+        lines = [
+            (
+                row["part"],
+                str(row["rounds"]),
+                f"{row['radius']:.4g}",
+                f"{row['average_loss']:.4g}",
+                interval_text(row["optimum_lower"], row["optimum_upper"]),
+                interval_text(row["average_regret_lower"], row["average_regret_upper"]),
+            )
+            for row in self.rows
+        ]
+        lines.insert(0, ("part", "rounds", "R", "average loss", "optimum", "average regret"))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        pairs = (zip(line, widths, strict=True) for line in lines)
+        return "\n".join("  ".join(text.ljust(w) for text, w in row).rstrip() for row in pairs)
 
     def to_csv(self, path):
         """Writes the rows to a file."""

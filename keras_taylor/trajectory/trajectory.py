@@ -8,6 +8,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from keras_taylor.printing import Printed
 from keras_taylor.trajectory import manifests, sealed, storage
 from keras_taylor.trajectory.identity import (
     difference,
@@ -59,7 +60,7 @@ class Round:
     is_check: bool = False
 
 
-class Trajectory:
+class Trajectory(Printed):
     """The rounds that `keras_taylor.record` kept on disk.
 
     `len(trajectory)` is the number of rounds. Iteration yields each as a `Round`, in order, and
@@ -102,6 +103,10 @@ class Trajectory:
         self.selection = Selection.from_manifest(self.manifest)
         self._format = WeightFormat(self.manifest["keep"])
         self._format.load(self.path, self.run)
+
+    def __str__(self):
+        kind = "a sample of the rounds" if self.is_sampled else "all rounds"
+        return f"Trajectory of {len(self)} recorded rounds ({kind} after the burn-in)\n{self.path}"
 
     @property
     def run(self):
