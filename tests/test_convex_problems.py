@@ -12,7 +12,7 @@ from convex_references import reference_bounds
 from objectives import minimum_in_ball
 from scipy import optimize
 
-COUNT = 36
+COUNT = 12
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def test_a_general_solver_finds_the_same_minima(solved):
         value = minimum_in_ball(Asked(problem), problem.center, problem.radius)
         assert value >= float(bracket.lower) - 1e-6 * float(bracket.scale), problem.name
         found += value <= float(bracket.upper) + 1e-5 * float(bracket.scale)
-    assert found >= 3
+    assert found >= 1
 
 
 def test_a_linear_program_has_the_same_minimum():
     """Of absolute losses, where the ball is too large to matter."""
     count = 0
-    for problem in problems(3 * COUNT, seed=1):
+    for problem in problems(108, seed=1):
         if problem.kind != "absolute" or problem.radius < 10 or not problem.matrix.any():
             continue
         bracket, (rows, size) = reference_bounds(problem), problem.matrix.shape

@@ -93,7 +93,7 @@ class RegretSums:
         for variable, weight in zip(self._first_weights, weights, strict=True):
             variable.assign(weight)
 
-    def terms(self, gradients, weights, touched):
+    def terms(self, gradients, weights, touched=()):
         """Returns what a round adds for each unit.
 
         Args:
@@ -152,7 +152,7 @@ class RegretSums:
 
         ops.cond(ops.equal(rounds % RECENT_ROUNDS, 0), by_all, by_rows)
 
-    def add(self, gradients, terms, rounds, touched):
+    def add(self, gradients, terms, rounds, touched=()):
         """Adds a round.
 
         Args:

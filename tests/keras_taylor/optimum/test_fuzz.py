@@ -11,7 +11,7 @@ from keras_taylor.optimum.requests import Budget, Evaluate, Extend, Multiply, Pu
 from keras_taylor.optimum.smoothing import Continuation
 from keras_taylor.optimum.solver import Problem, Solver
 
-FEW, MANY, MOST_PASSES = 24, 1000, 200
+FEW, MANY, MOST_PASSES = 12, 1000, 200
 
 
 def _smoothed(problem, outputs, width):
